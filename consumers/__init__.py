@@ -1,0 +1,1 @@
+"""What acts on records: subscriptions, sinks, the delivery worker, the log writer."""

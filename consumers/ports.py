@@ -1,0 +1,239 @@
+"""What hops and workers need from the world, as small protocols.
+
+Each has one contract suite in `tests/contracts/`, which every implementation passes, the fakes in
+`event_router.consumers.memory` and `event_router.router.memory` included. Adapters raise
+Unavailable for trouble that may pass; other exceptions are mistakes of ours.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from event_router.schemas.delivery import Delivery, DeliveryHead, DestinationKey
+from event_router.schemas.destination import Destination
+from event_router.schemas.errors import Answer, TooLarge
+from event_router.schemas.record import Message, Place
+
+
+class Producer(Protocol):
+    """Writes to Kafka."""
+
+    async def send(
+        self, messages: Sequence[Message], deadline: float | None = None
+    ) -> list[Place | TooLarge]:
+        """One result a message, in order, once all in-sync replicas have acknowledged each.
+
+        Trouble that may pass is waited out, and only what isn't acknowledged is sent again: for
+        ever, or with a `deadline` (seconds) until then, when it raises Unavailable. After that
+        nobody knows whether a message was written.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class EntryKey(NamedTuple):
+    """An entry of the schedule: one per delivery and round, in its destination's queue."""
+
+    destination: DestinationKey
+    member: str
+
+
+def member_of(head: DeliveryHead, round: int) -> str:  # noqa: A002  a round is a round
+    """The entry's name within its destination's queue."""
+    origin = head.origin
+    return f"{origin.partition}:{origin.offset}:{origin.timestamp}:{round}:{head.event}"
+
+
+def entry_key(head: DeliveryHead) -> EntryKey:
+    return EntryKey(head.key, member_of(head, head.round))
+
+
+class Parked(msgspec.Struct, frozen=True, gc=False):
+    """A delivery that waits until `due` (ms since the epoch; 0 = as soon as there is room)."""
+
+    delivery: Delivery
+    due: int
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """The right to attempt an entry, until it runs out or somebody parks a later attempt.
+
+    `token` is the entry's exact score: nobody else's lease has the same.
+    """
+
+    entry: EntryKey
+    token: str
+
+
+class Claimed(msgspec.Struct, frozen=True, gc=False):
+    lease: Lease
+    delivery: Delivery
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """Up to `count` due entries of one destination, their bodies at most `max_bytes` in all (but
+    at least one entry, however large)."""
+
+    destination: DestinationKey
+    count: int
+    max_bytes: int
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """An attempt that is running: its delivery, and its lease when it already has one."""
+
+    delivery: Delivery
+    lease: Lease | None = None
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """A delivery that needs nothing more: its own entry and those of lower rounds go.
+
+    With `up_to_attempt` an own entry of a later attempt stays.
+    """
+
+    head: DeliveryHead
+    up_to_attempt: int | None = None
+
+
+class Due(NamedTuple):
+    """A destination with waiting entries. `at` (ms) is when its first one may be claimed: it is
+    due, its lease has run out, and the door is open."""
+
+    destination: DestinationKey
+    at: int
+
+
+class Look(msgspec.Struct, frozen=True, gc=False):
+    """What `due` saw: the clock of the schedule (ms), and the heads of the queues."""
+
+    now: int
+    due: list[Due]
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """A destination's failures in a row, since when (ms), and until when its circuit is open."""
+
+    failures: int = 0
+    since: int = 0
+    open_until: int = 0
+
+
+class ScheduleStats(NamedTuple):
+    """Entries and bytes in the schedule, and how many entries are under a lease now."""
+
+    entries: int
+    bytes: int
+    leased: int
+
+
+ParkResult = Literal["parked", "kept", "refused"]
+
+
+class Schedule(Protocol):
+    """A queue per destination, from which the worker takes as it has room (design.md).
+
+    All clocks are the schedule's own. Losing all of it delays and loses nothing.
+    """
+
+    async def park(self, entries: Sequence[Parked]) -> list[ParkResult]:
+        """`kept`: there is an entry of an equal or later attempt, and it stays as it was.
+        `refused`: the bound in bytes is reached. The bound refuses new entries only: an overwrite
+        of a lower attempt, leased or waiting, always succeeds."""
+        ...
+
+    async def hold(self, running: Sequence[Held], seconds: float) -> list[Lease | None]:
+        """Each entry under a lease that ends in `seconds`; never refused for the bound.
+
+        Made when it isn't there (again, after all was lost), renewed when the shown lease is the
+        entry's. None: an equal attempt waits or is leased to somebody else, or a later one is
+        there; it stays as it was.
+        """
+        ...
+
+    async def claim(self, claims: Sequence[Claim], seconds: float) -> list[Claimed]:
+        """Due entries, oldest first, each now under a lease of `seconds`. None behind a door."""
+        ...
+
+    async def finish(self, leases: Sequence[Lease]) -> None:
+        """Removes each entry whose lease is still exactly the one shown; others stay."""
+        ...
+
+    async def remove(self, settled: Sequence[Settled]) -> None: ...
+
+    async def door(self, destination: DestinationKey, seconds: float) -> None:
+        """Closed for `seconds`, at most MAX_DOOR; 0 opens it."""
+        ...
+
+    async def due(self, shards: Collection[int], limit: Mapping[int, int]) -> Look:
+        """Of each shard the first `limit[shard]` (1 without an entry) destinations, soonest
+        first, with times in the future included."""
+        ...
+
+    async def backoff(
+        self, destinations: Collection[DestinationKey]
+    ) -> dict[DestinationKey, Backoff]:
+        """What is kept of each; a destination without failures isn't in it."""
+        ...
+
+    async def set_backoff(self, backoff: Mapping[DestinationKey, Backoff | None]) -> None:
+        """None forgets."""
+        ...
+
+    async def stats(self) -> ScheduleStats: ...
+
+    async def aclose(self) -> None: ...
+
+
+MAX_DOOR = 60.0
+
+
+class Sighting(NamedTuple):
+    """An id that a client chose: (tenant, source, id), and what was seen under it."""
+
+    tenant: str
+    source: str
+    id: str
+    value: bytes
+
+
+class Duplicates(Protocol):
+    """Ids seen within the window. An earlier value is kept."""
+
+    async def claim(self, sightings: Sequence[Sighting]) -> list[bytes | None]:
+        """What was there before, one a sighting, in order; None: nothing, and now the value is."""
+        ...
+
+    async def look(self, sightings: Sequence[Sighting]) -> list[bytes | None]:
+        """What is there; writes nothing."""
+        ...
+
+
+class TenantView(msgspec.Struct, frozen=True):
+    """A tenant's destinations by id, disabled ones included, as of its `version`."""
+
+    tenant: str
+    destinations: dict[str, Destination]
+
+
+class Directory(Protocol):
+    """Tenants' destinations, never older than the last write that was answered."""
+
+    async def views(self, tenants: Collection[str]) -> Mapping[str, TenantView]:
+        """One view a tenant; without destinations when there is no such tenant."""
+        ...
+
+
+class Sink(Protocol):
+    """Delivers to one destination. Made by its class from a `Destination`; see `sinks/`."""
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        """What the destination answered once it has taken the delivery.
+
+        Raises Unavailable when a later try may succeed, Rejected when none can.
+        """
+        ...
+
+    async def aclose(self) -> None: ...

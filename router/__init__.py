@@ -1,0 +1,1 @@
+"""What decides and wires: the Faust app, hops, matching, retry, schedule, store, API, CLI."""

@@ -1,0 +1,145 @@
+"""Everything that can be set, read from the environment (`ROUTER_*`) once, at start."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from event_router.schemas.errors import EventRouterError
+
+PREFIX = "ROUTER_"
+
+
+class SettingsError(EventRouterError):
+    """The environment can't be what was meant: each line names a variable and what would do."""
+
+
+class Settings(BaseModel):
+    """All settings, with their defaults. Each is `ROUTER_` and the name in capitals."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, comma-separated")
+    kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="how the brokers are spoken to"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="with sasl_plaintext and sasl_ssl"
+    )
+    kafka_username: str = Field("", description="with SASL")
+    kafka_password: SecretStr = Field(SecretStr(""), description="with SASL")
+    kafka_ca_file: Path | None = Field(None, description="CA certificates (PEM) for TLS")
+    kafka_cert_file: Path | None = Field(None, description="client certificate (PEM) for TLS")
+    kafka_key_file: Path | None = Field(None, description="client key (PEM) for TLS")
+    kafka_idempotent: bool = Field(True, description="idempotent producer; off for tansu")
+    kafka_fetch_wait_ms: int = Field(500, ge=1, description="long poll; 20 for tansu")
+    kafka_session_timeout: float = Field(10.0, ge=1, description="seconds until a member is gone")
+    redis: str = Field("redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL")
+    redis_max_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="bound of the schedule, in bytes of bodies"
+    )
+    database: str = Field("", description="SQLAlchemy URL of the registry; '' = SQLite in data_dir")
+    log_database: str = Field("", description="SQLAlchemy URL of the log; '' = SQLite in data_dir")
+    namespace: str = Field(
+        "", pattern=r"[A-Za-z0-9_-]{0,64}$", description="prefixes topics, groups and Redis keys"
+    )
+    partitions: int = Field(16, ge=1, le=64, description="of the topics that `router init` makes")
+    api_host: str = Field("127.0.0.1", description="where the API listens")
+    api_port: int = Field(3333, ge=0, le=65535, description="where the API listens; 0 = any")
+    api_key: SecretStr = Field(SecretStr(""), description="bearer key of the API's administrator")
+    jwt_secret: SecretStr = Field(SecretStr(""), description="signs tenants' tokens")
+    health_host: str = Field("127.0.0.1", description="where /livez, /readyz, /metrics listen")
+    health_port: int = Field(0, ge=0, le=65535, description="of stream, deliver and log; 0 = any")
+    topics: tuple[str, ...] = Field((), description="event topics, comma-separated; empty = any")
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="private networks (CIDR) that sinks may reach, comma-separated"
+    )
+    retry_schedule: tuple[float, ...] = Field(
+        (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0),
+        description="seconds before each retry, comma-separated",
+    )
+    retry_limit: int | None = Field(
+        None, ge=0, description="most retries; '' = the length of the schedule"
+    )
+    retry_max_age: float = Field(
+        7 * 86400.0, gt=0, description="seconds after which a delivery isn't retried"
+    )
+    delivery_timeout: float = Field(30.0, gt=0, description="seconds for one attempt")
+    delivery_slots: int = Field(500, ge=1, description="concurrent attempts of one worker")
+    duplicate_window: int = Field(
+        3600, ge=1, description="seconds in which a publish with a known id is a duplicate"
+    )
+    max_event_bytes: int = Field(512 * 1024, ge=1024, description="largest payload")
+    secrets_keys: tuple[str, ...] = Field(
+        (), description="name:base64 of 32 bytes, comma-separated; the first one encrypts"
+    )
+    log_retention_days: float = Field(30, gt=0, description="settled events are kept this long")
+    drain_timeout: float = Field(5.0, gt=0, description="seconds for what runs when stopping")
+    stall_timeout: float = Field(
+        120.0, gt=0, description="seconds of lag without progress before a role exits"
+    )
+    data_dir: Path = Field(Path(".data"), description="files of the embedded default")
+
+    @field_validator("topics", "secrets_keys", "retry_schedule", "allow_networks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("retry_limit", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @property
+    def registry_url(self) -> str:
+        return self.database or f"sqlite:///{self.data_dir.resolve()}/registry.sqlite"
+
+    @property
+    def log_url(self) -> str:
+        return self.log_database or f"sqlite:///{self.data_dir.resolve()}/log.sqlite"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `environ` (the process's own by default).
+
+    Raises SettingsError for a variable that is not known, naming the nearest one, and for a value
+    that can't be right.
+    """
+    environ = os.environ if environ is None else environ
+    unknown = _unknown(environ)
+    if unknown:
+        raise SettingsError("\n".join(unknown))
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX)
+    }
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from None
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    lines = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            lines.append(f"{name} is not a setting; did you mean {nearest}?")
+    return lines
+
+
+def _line(problem: Any) -> str:
+    name = f"{PREFIX}{str(problem['loc'][0]).upper()}"
+    value = problem["input"]
+    secret = isinstance(value, SecretStr) or any(
+        part in name for part in ("KEY", "SECRET", "PASSWORD")
+    )
+    return f"{name}={'***' if secret else value}: {problem['msg']}"

@@ -1,0 +1,1 @@
+"""What travels: records, topics, the wire, the error tree. No I/O."""

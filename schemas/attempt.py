@@ -1,0 +1,76 @@
+"""What became of a delivery or an event: an attempt, a routing without a delivery, a dead one."""
+
+from typing import Literal
+
+import msgspec
+
+from event_router.schemas.delivery import VERSION, DeliveryHead
+from event_router.schemas.record import Place
+
+BODY_KEPT = 16 * 1024
+
+Outcome = Literal["delivered", "failed", "rejected"]
+RoutedAs = Literal["no_match", "duplicate", "id_conflict"]
+
+
+class AttemptHead(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="attempt"):
+    """One try to deliver. `id` is its key; the number in `delivery.attempt` is for people.
+
+    `failed` may be tried again, `rejected` may not. `started` is in ms since the epoch,
+    `latency` in ms; `retry_after` in ms, when the destination named a time. `body` is what the
+    destination answered, cut to BODY_KEPT.
+    """
+
+    id: str
+    delivery: DeliveryHead
+    destination_type: str
+    outcome: Outcome
+    code: str
+    started: int
+    latency: float
+    status: int | None = None
+    body: str = ""
+    retry_after: int | None = None
+    v: int = VERSION
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """A head, and the payload unless it was delivered: then nobody needs it again."""
+
+    head: AttemptHead
+    data: bytes = b""
+
+
+class Routed(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="routed"):
+    """An event that route sent to no destination, and why."""
+
+    tenant: str
+    event: str
+    origin: Place
+    outcome: RoutedAs
+    at: int
+    v: int = VERSION
+
+
+class DeadHead(msgspec.Struct, frozen=True, gc=False):
+    """Why a record or a delivery was given up, and all that replaying it takes.
+
+    `place` and `headers` are those of the record that was given up; its key and value are the
+    dead record's own. `delivery` is there unless the record could not be read. `at` in ms.
+    """
+
+    reason: str
+    detail: str
+    place: Place
+    headers: list[tuple[str, bytes]]
+    at: int
+    delivery: DeliveryHead | None = None
+    v: int = VERSION
+
+
+class Dead(msgspec.Struct, frozen=True, gc=False):
+    """A head and the given-up record's key and value."""
+
+    head: DeadHead
+    key: bytes | None
+    value: bytes | None

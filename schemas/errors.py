@@ -1,0 +1,91 @@
+"""The error tree, named by what the caller does next.
+
+    EventRouterError
+    ├── InvalidValue             a person's input is wrong: name field, value, what would be right
+    ├── Undecodable              a record is not an event: it goes to `dead` with the reason
+    ├── Unavailable              a dependency or a destination is in trouble: try again later
+    └── Rejected                 no retry can mend it: give up, visibly
+        └── TooLarge             the message is larger than the broker takes
+
+Foreign exceptions don't leave the adapter that meets them: it raises one of these from them.
+"""
+
+from dataclasses import dataclass
+
+
+class EventRouterError(Exception):
+    """The root: catch this to catch everything that the router raises on purpose."""
+
+
+class InvalidValue(EventRouterError):
+    """A field holds a value that can't be right. `str()` names field, value and what would be."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{field}: {_shown(value)} is not {expected}")
+
+
+class Undecodable(EventRouterError):
+    """A record that can't be read as what its topic carries.
+
+    `reason` is a stable word for machines (`tombstone`, `invalid_json`, …), `detail` is for people.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a destination said: a stable code, and as much of its body as is kept."""
+
+    code: str
+    status: int | None = None
+    body: bytes = b""
+
+
+class Unavailable(EventRouterError):
+    """It may work later. `retry_after` is in seconds, when the other side named a time."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        retry_after: float | None = None,
+        answer: Answer | None = None,
+    ) -> None:
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+        self.answer = answer or Answer(code)
+        super().__init__(f"{code}: {detail}" if detail else code)
+
+
+class Rejected(EventRouterError):
+    """No retry can mend it."""
+
+    def __init__(self, code: str, detail: str = "", *, answer: Answer | None = None) -> None:
+        self.code = code
+        self.detail = detail
+        self.answer = answer or Answer(code)
+        super().__init__(f"{code}: {detail}" if detail else code)
+
+
+class TooLarge(Rejected):
+    """The message is larger than the broker, or the destination, accepts."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("message_too_large", detail)
+
+
+_SHOWN = 80
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -1,0 +1,27 @@
+"""An event: what a producer published, as every hop sees it."""
+
+import msgspec
+
+from event_router.schemas.record import Place
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One accepted event. `data` is the payload byte for byte: nobody parses or re-encodes it.
+
+    `time` is RFC 3339. `deduplicate` says whether the id came from a client, and so counts
+    against a second publish; ids that the router made never repeat.
+    """
+
+    tenant: str
+    id: str
+    source: str
+    topic: str
+    time: str
+    data: bytes
+    origin: Place
+    content_type: str = "application/json"
+    metadata: dict[str, str] = {}
+    destination: str | None = None
+    retry: bool = True
+    partition_key: str | None = None
+    deduplicate: bool = False

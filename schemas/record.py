@@ -1,0 +1,52 @@
+"""A record as it was read from a topic, and a message that is to be written to one."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record read from Kafka. `timestamp` is in milliseconds since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    def header(self, name: str) -> bytes | None:
+        """The last header of that name, which is the one that counts; None without one."""
+        for key, value in reversed(self.headers):
+            if key == name:
+                return value
+        return None
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message to write. Without a `partition` the key's hash picks one."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None
+
+
+class Place(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Where a message lies once Kafka has acknowledged it: an *origin*, when it is an event's.
+
+    A recreated topic counts its offsets from 0 again, so the timestamp (ms) belongs to it.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+def place_of(record: Record) -> Place:
+    return Place(record.topic, record.partition, record.offset, record.timestamp)
