@@ -1,0 +1,161 @@
+"""Up to where a partition's records are finished, when they finish in any order.
+
+Pure. `subscribe()` and the Faust transport both commit what stands here, and nothing else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Generic, Protocol, TypeVar
+
+
+class Read(Protocol):
+    """A record as far as the watermark looks at it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
+R = TypeVar("R", bound=Read)
+Partition = tuple[str, int]
+_partition_of = attrgetter("topic", "partition")
+
+
+class Watermark(Generic[R]):
+    """One partition's. Records are read in order of their offsets, with gaps (compaction,
+    transactions), and are done in any order.
+
+    Done is who was read: a record counts by identity. So one that was read before the partition
+    was lost, or before its topic was recreated, never finishes the one that now has its offset.
+    """
+
+    __slots__ = ("_next", "_unfinished")
+
+    def __init__(self) -> None:
+        self._unfinished: dict[int, R] = {}
+        self._next: int | None = None
+
+    def read(self, records: Sequence[R]) -> bool:
+        """Adds records of one fetch. True when they begin anew: an offset at or below one read
+        before means that the topic was recreated, and what was unfinished is forgotten."""
+        if not records:
+            return False
+        anew = self._next is not None and records[0].offset < self._next
+        if anew:
+            self._unfinished.clear()
+        self._unfinished.update({record.offset: record for record in records})
+        self._next = records[-1].offset + 1
+        return anew
+
+    def skip_to(self, offset: int) -> None:
+        """Offsets below `offset` that weren't read never will be: they hold no records."""
+        if self._next is None or offset > self._next:
+            self._next = offset
+
+    def done(self, records: Iterable[R]) -> int:
+        """How many of them were unfinished until now; others change nothing."""
+        unfinished = self._unfinished
+        before = len(unfinished)
+        for record in records:
+            if unfinished.get(record.offset) is record:
+                del unfinished[record.offset]
+        return before - len(unfinished)
+
+    @property
+    def position(self) -> int | None:
+        """The lowest unfinished offset, or the one after the last read: what may be committed.
+
+        None before anything was read.
+        """
+        return next(iter(self._unfinished), self._next)
+
+    @property
+    def span(self) -> int:
+        """Offsets from the position to the end of what was read: how much a crash repeats."""
+        position = self.position
+        return 0 if self._next is None or position is None else self._next - position
+
+    @property
+    def unfinished(self) -> int:
+        """Records that were read and are not done."""
+        return len(self._unfinished)
+
+
+class Watermarks(Generic[R]):
+    """Those of every partition that is assigned now."""
+
+    def __init__(self) -> None:
+        self._marks: dict[Partition, Watermark[R]] = {}
+        self._committed: dict[Partition, int] = {}
+
+    def assign(self, partitions: Iterable[Partition]) -> None:
+        """Partitions that are assigned from now on, each with a watermark of its own."""
+        for partition in partitions:
+            self._marks[partition] = Watermark()
+            self._committed.pop(partition, None)
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._marks.pop(partition, None)
+            self._committed.pop(partition, None)
+
+    def __contains__(self, partition: Partition) -> bool:
+        return partition in self._marks
+
+    def __getitem__(self, partition: Partition) -> Watermark[R]:
+        return self._marks[partition]
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        return frozenset(self._marks)
+
+    @property
+    def unfinished(self) -> int:
+        return sum(mark.unfinished for mark in self._marks.values())
+
+    def read(self, partition: Partition, records: Sequence[R]) -> bool:
+        """As `Watermark.read`; records of a partition that isn't assigned are not tracked."""
+        mark = self._marks.get(partition)
+        if mark is None or not mark.read(records):
+            return False
+        self._committed.pop(partition, None)
+        return True
+
+    def done(self, records: Iterable[R]) -> int:
+        """As `Watermark.done`, for records of any partitions; cheapest with neighbours of one."""
+        return sum(
+            self._marks[partition].done(group)
+            for partition, group in groupby(records, _partition_of)
+            if partition in self._marks
+        )
+
+    def wider_than(self, span: int) -> set[Partition]:
+        """Partitions whose unfinished window is `span` offsets or more."""
+        return {
+            partition
+            for partition, mark in self._marks.items()
+            if mark.unfinished and mark.span >= span
+        }
+
+    def to_commit(self) -> dict[Partition, int]:
+        """Positions that are not committed yet; tell `committed` what became of them."""
+        return {
+            partition: position
+            for partition, mark in self._marks.items()
+            if (position := mark.position) is not None
+            and position != self._committed.get(partition)
+        }
+
+    def committed(self, positions: Mapping[Partition, int]) -> None:
+        """Kafka has taken these."""
+        self._committed.update(
+            {
+                partition: position
+                for partition, position in positions.items()
+                if partition in self._marks
+            }
+        )
