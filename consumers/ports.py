@@ -91,7 +91,8 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 class Settled(msgspec.Struct, frozen=True, gc=False):
     """A delivery that needs nothing more: its own entry and those of lower rounds go.
 
-    With `up_to_attempt` an own entry of a later attempt stays.
+    With `up_to_attempt` it was given up, not delivered: lower rounds stay (a manual retry leaves
+    the automatic schedule as it was), and so does an own entry of a later attempt.
     """
 
     head: DeliveryHead
@@ -148,8 +149,8 @@ class Schedule(Protocol):
         """Each entry under a lease that ends in `seconds`; never refused for the bound.
 
         Made when it isn't there (again, after all was lost), renewed when the shown lease is the
-        entry's. None: an equal attempt waits or is leased to somebody else, or a later one is
-        there; it stays as it was.
+        entry's; with 0 seconds it is handed back, due at once. None: an equal attempt waits or is
+        leased to somebody else, or a later one is there; it stays as it was.
         """
         ...
 
@@ -208,6 +209,18 @@ class Duplicates(Protocol):
 
     async def look(self, sightings: Sequence[Sighting]) -> list[bytes | None]:
         """What is there; writes nothing."""
+        ...
+
+
+class Versions(Protocol):
+    """A token per tenant that changes with every write to its destinations."""
+
+    async def set(self, tenant: str) -> str:
+        """A new token, in place on return."""
+        ...
+
+    async def get(self, tenants: Sequence[str]) -> list[str | None]:
+        """One a tenant, in order; None when there is none (never set, or Redis was lost)."""
         ...
 
 
