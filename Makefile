@@ -16,6 +16,7 @@ run: $(STAMP) ## the whole router with a demo, in the terminal; Ctrl-C stops it
 	@$(BIN)/router up --demo
 
 test: $(STAMP) ## every test, the live ones on the services that are found
+	@$(BIN)/python -m tests.services
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP) $(LINKS) ## format, lint, types and layering

