@@ -1,0 +1,155 @@
+"""The hop `route`: each event becomes one delivery for every destination it matches.
+
+decode → drop duplicates → match → send → done. Whoever calls marks the records done, after.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from event_router.consumers.health import Health
+from event_router.consumers.patience import persist
+from event_router.consumers.ports import Directory, Duplicates, Producer, TenantView
+from event_router.router.matching import match
+from event_router.router.sighting import Verdict, judge, sighting_of
+from event_router.schemas.attempt import Routed, RoutedAs
+from event_router.schemas.decode import decode_event
+from event_router.schemas.delivery import delivery_of
+from event_router.schemas.errors import TooLarge, Undecodable
+from event_router.schemas.event import Event
+from event_router.schemas.record import Message, Record
+from event_router.schemas.topics import Topics
+from event_router.schemas.wire import dead_message, dead_of, delivery_message, routed_message
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RouteCounts:
+    """What this process has routed since it started."""
+
+    events: int = 0
+    deliveries: int = 0
+    no_match: int = 0
+    duplicate: int = 0
+    id_conflict: int = 0
+    undecodable: int = 0
+    without_deduplication: int = 0
+
+
+@dataclass(slots=True)
+class Route:
+    """Routes batches of the topic `events`. `clock` gives ms since the epoch.
+
+    Without Redis it goes on after `patience` seconds, without deduplication, and counts that.
+    """
+
+    topics: Topics
+    directory: Directory
+    duplicates: Duplicates
+    producer: Producer
+    health: Health
+    clock: Callable[[], int]
+    patience: float = 3.0
+    counts: RouteCounts = field(default_factory=RouteCounts)
+
+    async def __call__(self, records: Sequence[Record]) -> None:
+        """On return every record's effects are acknowledged by Kafka."""
+        out: list[tuple[Record, Message]] = []
+        events = self._decode(records, out)
+        verdicts = await self._judge(events)
+        tenants = {event.tenant for _, event in events}
+        views = await persist("database", lambda: self.directory.views(tenants), self.health)
+        for (record, event), verdict in zip(events, verdicts, strict=True):
+            out += (
+                (record, message)
+                for message in self._outcome(record, event, verdict, views[event.tenant])
+            )
+        await self._send(out)
+
+    def _decode(
+        self, records: Sequence[Record], out: list[tuple[Record, Message]]
+    ) -> list[tuple[Record, Event]]:
+        events = []
+        for record in records:
+            try:
+                events.append((record, decode_event(record)))
+            except Undecodable as problem:
+                self.counts.undecodable += 1
+                log.warning(
+                    "event.undecodable",
+                    extra={
+                        "reason": problem.reason,
+                        "partition": record.partition,
+                        "offset": record.offset,
+                    },
+                )
+                out.append((record, self._dead(record, problem.reason, problem.detail)))
+        return events
+
+    async def _judge(self, events: Sequence[tuple[Record, Event]]) -> list[Verdict]:
+        """One verdict an event, in order. Ids that nobody chose cost no call."""
+        verdicts: list[Verdict] = ["new"] * len(events)
+        chosen = [index for index, (_, event) in enumerate(events) if event.deduplicate]
+        if not chosen:
+            return verdicts
+        seen = [sighting_of(events[index][1]) for index in chosen]
+        try:
+            async with asyncio.timeout(self.patience):
+                before = await persist("redis", lambda: self.duplicates.claim(seen), self.health)
+        except TimeoutError:
+            self.counts.without_deduplication += len(chosen)
+            log.warning("events.not_deduplicated", extra={"events": len(chosen)})
+            return verdicts
+        for index, sighting, earlier in zip(chosen, seen, before, strict=True):
+            verdicts[index] = judge(sighting, earlier)
+        return verdicts
+
+    def _outcome(
+        self, record: Record, event: Event, verdict: Verdict, view: TenantView
+    ) -> list[Message]:
+        self.counts.events += 1
+        now = self.clock()
+        if verdict == "duplicate":
+            self.counts.duplicate += 1
+            return [self._routed(event, "duplicate", now)]
+        if verdict == "id_conflict":
+            self.counts.id_conflict += 1
+            detail = f"the id {event.id} was used with other content"
+            return [
+                self._routed(event, "id_conflict", now),
+                self._dead(record, "id_conflict", detail),
+            ]
+        deliveries = [
+            delivery_message(delivery_of(event, destination.id, now), self.topics)
+            for destination in match(event, view)
+        ]
+        self.counts.deliveries += len(deliveries)
+        if not deliveries:
+            self.counts.no_match += 1
+            return [self._routed(event, "no_match", now)]
+        return deliveries
+
+    async def _send(self, out: Sequence[tuple[Record, Message]]) -> None:
+        sent = await self.producer.send([message for _, message in out])
+        large = {
+            (record.partition, record.offset): record
+            for (record, _), result in zip(out, sent, strict=True)
+            if isinstance(result, TooLarge)
+        }
+        if large:
+            await self.producer.send(
+                [
+                    self._dead(record, "message_too_large", "larger than the broker takes")
+                    for record in large.values()
+                ]
+            )
+
+    def _routed(self, event: Event, outcome: RoutedAs, now: int) -> Message:
+        return routed_message(
+            Routed(event.tenant, event.id, event.origin, outcome, now), self.topics
+        )
+
+    def _dead(self, record: Record, reason: str, detail: str) -> Message:
+        return dead_message(dead_of(record, reason, detail, self.clock()), self.topics)
