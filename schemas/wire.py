@@ -76,9 +76,11 @@ def read_dead(record: Record) -> Dead:
     return Dead(_head(record, _dead_head), record.key, record.value)
 
 
-def dead_of(record: Record, reason: str, detail: str, at: int) -> Dead:
+def dead_of(
+    record: Record, reason: str, detail: str, at: int, delivery: DeliveryHead | None = None
+) -> Dead:
     """A record given up as it was read: key, value and headers stay, so it can be replayed."""
-    head = DeadHead(reason, detail, place_of(record), list(record.headers), at)
+    head = DeadHead(reason, detail, place_of(record), list(record.headers), at, delivery)
     return Dead(head, record.key, record.value)
 
 
