@@ -189,6 +189,10 @@ class Schedule(Protocol):
 
 
 MAX_DOOR = 60.0
+"""Seconds: a lost wake costs a minute, not a delivery."""
+
+MAX_LEASE = 600.0
+"""Seconds. Longer leases are asked for in vain: what runs longer is renewed."""
 
 
 class Sighting(NamedTuple):

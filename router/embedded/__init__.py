@@ -1,1 +1,0 @@
-"""Services for one machine: what `router up` starts when no address is given."""
