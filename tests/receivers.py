@@ -1,0 +1,103 @@
+"""Receivers for tests: one that answers and remembers, and ones that a test scripts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+Script = Callable[[Reader, Writer], Awaitable[None]]
+
+
+@dataclass
+class Request:
+    """A request as it came, header names in lower case."""
+
+    line: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """The header of that name, of which there must be one."""
+        (value,) = [value for key, value in self.headers if key == name]
+        return value
+
+
+@dataclass
+class Scripted:
+    """A server; `connections` counts how many were made to it."""
+
+    port: int = 0
+    connections: int = 0
+    requests: list[Request] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+async def read_request(reader: Reader) -> Request:
+    """The next request. Raises IncompleteReadError when the client has closed."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    line, *rest = head[:-4].split("\r\n")
+    headers = [(name.lower(), value.strip()) for name, _, value in (h.partition(":") for h in rest)]
+    request = Request(line, headers, b"")
+    request.body = await reader.readexactly(int(request.header("content-length")))
+    return request
+
+
+@asynccontextmanager
+async def scripted(script: Script) -> AsyncIterator[Scripted]:
+    """A server that runs `script` on each connection; a mistake in the script fails the test."""
+    server = Scripted()
+    mistakes: list[Exception] = []
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        server.connections += 1
+        try:
+            await script(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except Exception as error:
+            mistakes.append(error)
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        yield server
+    assert not mistakes
+
+
+def answering(*answers: bytes) -> Script:
+    """Each request gets the next of `answers`, the last one again and again."""
+    waiting = list(answers)
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+            await writer.drain()
+
+    return script
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+@asynccontextmanager
+async def receiver(answer: bytes = OK) -> AsyncIterator[Scripted]:
+    """Answers every request alike and remembers it."""
+    requests: list[Request] = []
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        while True:
+            requests.append(await read_request(reader))
+            writer.write(answer)
+            await writer.drain()
+
+    async with scripted(script) as server:
+        server.requests = requests
+        yield server
