@@ -1,0 +1,131 @@
+"""A SQL database behind async calls: SQLite (WAL) or PostgreSQL (psycopg).
+
+SQLAlchemy's engine is a blocking one, called from a few threads of its own: an async driver costs
+more per call, and SQLite has none. Exceptions of SQLAlchemy and of the drivers end here.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
+
+from event_router.schemas.errors import InvalidValue, Unavailable
+
+T = TypeVar("T")
+
+LOCK_WAIT = 30.0
+CONNECT_WAIT = 5
+_SUPPORTED = "a URL such as sqlite:////var/lib/router/log.sqlite or postgresql://user@host/name"
+
+
+def database_url(text: str) -> URL:
+    """The URL with the driver that is used; raises InvalidValue."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise InvalidValue("database", "(not shown)", _SUPPORTED) from error
+    if url.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername in {"sqlite", "sqlite+pysqlite"}:
+        return url.set(drivername="sqlite+pysqlite")
+    raise InvalidValue("database", url.drivername, _SUPPORTED)
+
+
+def make_engine(text: str, connections: int = 4) -> Engine:
+    """An engine for the URL; nothing is connected yet. The folder of a SQLite file is made."""
+    url = database_url(text)
+    sizes = {"pool_size": connections, "max_overflow": 0, "pool_timeout": LOCK_WAIT}
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _sqlite_engine(url, sizes)
+        wait = {"connect_timeout": CONNECT_WAIT}
+        return create_engine(url, pool_pre_ping=True, connect_args=wait, **sizes)
+    except (NoSuchModuleError, ArgumentError) as error:
+        raise InvalidValue("database", url.drivername, _SUPPORTED) from error
+
+
+def _sqlite_engine(url: URL, sizes: dict[str, Any]) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise InvalidValue(
+            "database", url.database, "the path of a file: sqlite:////var/lib/router/log.sqlite"
+        )
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": LOCK_WAIT}, **sizes)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # Transactions begin where we say so: the driver would begin one late, and as a reader.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader that becomes a writer can't wait for the lock, it fails: so writers begin as such.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def only_our_errors() -> Iterator[None]:
+    """SQLAlchemy's and the drivers' exceptions become Unavailable("database")."""
+    try:
+        yield
+    except ProgrammingError as error:
+        raise Unavailable("database", f"{_said(error)}; has `router init` been run?") from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise Unavailable("database", _said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """What the driver said, without the statement and its parameters: they may hold secrets."""
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().splitlines()[0] if str(original).strip() else repr(original)
+
+
+class Database:
+    """One database. Calls raise Unavailable("database") when it is in trouble."""
+
+    def __init__(self, url: str, connections: int = 4) -> None:
+        self.engine = make_engine(url, connections)
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="sql")
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns; all its statements see one state of the database."""
+        return await self._call(work, writes=False)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, once committed; rolled back when it raises."""
+        return await self._call(work, writes=True)
+
+    async def _call(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._run, work, writes)
+
+    def _run(self, work: Callable[[Connection], T], writes: bool) -> T:
+        with only_our_errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(writes=writes)
+            if not writes and not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                return work(connection)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._threads.shutdown()
+        self.engine.dispose()

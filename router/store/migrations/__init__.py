@@ -1,0 +1,1 @@
+"""Alembic's migrations; `router init` runs them. Each database has its own chain."""

@@ -1,0 +1,184 @@
+"""The tables of both databases, as the last migration leaves them.
+
+Times are in ms since the epoch. Text is compared byte by byte on every database, so that pages
+are in the same order everywhere. JSON is text: nobody asks SQL to look into it.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+
+registry = MetaData()
+log = MetaData()
+
+_Text = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+tenants = Table(
+    "tenants",
+    registry,
+    Column("id", _Text, nullable=False),
+    Column("metadata", _Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("id", name="tenants_pk"),
+)
+Index("tenants_by_time", tenants.c.created_at, tenants.c.id)
+
+destinations = Table(
+    "destinations",
+    registry,
+    Column("tenant", _Text, nullable=False),
+    Column("id", _Text, nullable=False),
+    Column("type", _Text, nullable=False),
+    Column("topics", _Text, nullable=False),
+    Column("config", _Text, nullable=False),
+    Column("sealed", _Text, nullable=False),
+    Column("filter", _Text),
+    Column("metadata", _Text),
+    Column("retry", _Text),
+    Column("rate_limit", Float),
+    Column("version", _Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    PrimaryKeyConstraint("tenant", "id", name="destinations_pk"),
+)
+
+# The log: no foreign keys, for records of four topics arrive in any order. An event is
+# (id, tenant, origin); the id comes first in each key because people ask by id alone.
+
+events = Table(
+    "events",
+    log,
+    Column("id", _Text, nullable=False),
+    Column("tenant", _Text, nullable=False),
+    Column("origin", _Text, nullable=False),
+    Column("topic", _Text, nullable=False),
+    Column("source", _Text, nullable=False),
+    Column("time", _Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("content_type", _Text, nullable=False),
+    Column("metadata", _Text),
+    Column("destination", _Text),
+    Column("retry", Boolean, nullable=False),
+    Column("partition_key", _Text),
+    Column("deduplicate", Boolean, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("id", "tenant", "origin", name="events_pk"),
+)
+Index("events_by_time", events.c.at)
+Index("events_by_tenant", events.c.tenant, events.c.at)
+
+routings = Table(
+    "routings",
+    log,
+    Column("event", _Text, nullable=False),
+    Column("tenant", _Text, nullable=False),
+    Column("origin", _Text, nullable=False),
+    Column("outcome", _Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("event", "tenant", "origin", name="routings_pk"),
+    sqlite_with_rowid=False,
+)
+
+deliveries = Table(
+    "deliveries",
+    log,
+    Column("event", _Text, nullable=False),
+    Column("tenant", _Text, nullable=False),
+    Column("origin", _Text, nullable=False),
+    Column("destination", _Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("state", _Text, nullable=False),
+    Column("progress", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("manual", Boolean, nullable=False),
+    Column("retry", Boolean, nullable=False),
+    Column("began", BigInteger, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("delivery_place", _Text, nullable=False),
+    Column("attempt_place", _Text, nullable=False),
+    PrimaryKeyConstraint("event", "tenant", "origin", "destination", "round", name="deliveries_pk"),
+    sqlite_with_rowid=False,
+)
+_UNSETTLED = text("progress < 1099511627776")
+Index(
+    "deliveries_unsettled",
+    deliveries.c.next_at,
+    sqlite_where=_UNSETTLED,
+    postgresql_where=_UNSETTLED,
+)
+_SUPERSEDING = text("round > 0 AND state = 'delivered'")
+Index(
+    "deliveries_superseding",
+    deliveries.c.event,
+    deliveries.c.tenant,
+    sqlite_where=_SUPERSEDING,
+    postgresql_where=_SUPERSEDING,
+)
+
+# Kept by triggers on `deliveries`: counting millions of rows for each look would cost seconds.
+delivery_counts = Table(
+    "delivery_counts",
+    log,
+    Column("state", _Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    PrimaryKeyConstraint("state", name="delivery_counts_pk"),
+)
+
+attempts = Table(
+    "attempts",
+    log,
+    Column("id", _Text, nullable=False),
+    Column("event", _Text, nullable=False),
+    Column("tenant", _Text, nullable=False),
+    Column("origin", _Text, nullable=False),
+    Column("destination", _Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("manual", Boolean, nullable=False),
+    Column("topic", _Text, nullable=False),
+    Column("destination_type", _Text, nullable=False),
+    Column("outcome", _Text, nullable=False),
+    Column("code", _Text, nullable=False),
+    Column("status", Integer),
+    Column("body", _Text, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("latency", Float, nullable=False),
+    Column("retry_after", BigInteger),
+    PrimaryKeyConstraint("id", name="attempts_pk"),
+)
+Index("attempts_by_time", attempts.c.started)
+Index("attempts_by_tenant", attempts.c.tenant, attempts.c.started)
+Index("attempts_by_destination", attempts.c.destination, attempts.c.tenant, attempts.c.started)
+Index("attempts_by_event", attempts.c.event, attempts.c.tenant)
+
+dead = Table(
+    "dead",
+    log,
+    Column("place", _Text, nullable=False),
+    Column("destination", _Text, nullable=False),
+    Column("tenant", _Text),
+    Column("event", _Text),
+    Column("round", Integer),
+    Column("reason", _Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    PrimaryKeyConstraint("place", "destination", name="dead_pk"),
+)
+Index("dead_by_time", dead.c.at)
