@@ -52,6 +52,15 @@ def checked(reply: Reply) -> Reply:
     return reply
 
 
+def is_error(reply: Reply, code: str) -> bool:
+    return isinstance(reply, ErrorReply) and str(reply).startswith(code)
+
+
+def is_out_of_memory(reply: Reply) -> bool:
+    """Whether Redis has reached `maxmemory`, and so hasn't carried out any of the command."""
+    return is_error(reply, "OOM")
+
+
 class _Expected:
     """The replies that one request still waits for."""
 

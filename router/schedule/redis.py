@@ -28,7 +28,15 @@ from event_router.consumers.ports import (
     entry_key,
     member_of,
 )
-from event_router.router.redis_pipe import Argument, RedisPipe, Reply, Request, checked, request
+from event_router.router.redis_pipe import (
+    Argument,
+    RedisPipe,
+    Reply,
+    Request,
+    checked,
+    is_out_of_memory,
+    request,
+)
 from event_router.router.schedule import scripts
 from event_router.router.schedule.layout import (
     Bounds,
@@ -228,7 +236,7 @@ class RedisSchedule:
     async def _park(self, calls: list[Call]) -> list[Reply]:
         """Redis that has no memory left takes what overwrites, and refuses what is new."""
         replies = await scripts.run(self._pipe, self._scripts.park, calls)
-        full = [i for i, reply in enumerate(replies) if scripts.is_out_of_memory(reply)]
+        full = [i for i, reply in enumerate(replies) if is_out_of_memory(reply)]
         without_room = [Call(calls[i].keys, [-1, *calls[i].arguments[1:]]) for i in full]
         again = await scripts.run(self._pipe, self._scripts.park_full, without_room)
         for i, reply in zip(full, again, strict=True):

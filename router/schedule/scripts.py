@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from event_router.router.redis_pipe import Argument, ErrorReply, RedisPipe, Reply, request
+from event_router.router.redis_pipe import Argument, RedisPipe, Reply, is_error, request
 
 _SHEBANG = "#!lua"
 _FOLDER = resources.files("event_router.router.schedule") / "lua"
@@ -61,21 +61,12 @@ async def run(pipe: RedisPipe, what: Script, calls: Sequence[Call]) -> list[Repl
     Redis forgets scripts when it restarts; those calls are sent again with the text.
     """
     replies = await pipe.send(request(*(_command("EVALSHA", what.sha, call) for call in calls)))
-    unknown = [i for i, reply in enumerate(replies) if _is(reply, "NOSCRIPT")]
+    unknown = [i for i, reply in enumerate(replies) if is_error(reply, "NOSCRIPT")]
     if unknown:
         again = request(*(_command("EVAL", what.text, calls[i]) for i in unknown))
         for i, reply in zip(unknown, await pipe.send(again), strict=True):
             replies[i] = reply
     return replies
-
-
-def is_out_of_memory(reply: Reply) -> bool:
-    """Whether Redis has reached `maxmemory` and refused the call for it, all of it."""
-    return _is(reply, "OOM")
-
-
-def _is(reply: Reply, code: str) -> bool:
-    return isinstance(reply, ErrorReply) and str(reply).startswith(code)
 
 
 def _command(verb: str, what: str, call: Call) -> tuple[Argument, ...]:

@@ -1,0 +1,1 @@
+"""Ids that clients chose and that were seen within the window, in memory and in Redis."""
