@@ -1,0 +1,1 @@
+"""Services for one machine: what `router up` starts when no address is given."""
