@@ -1,0 +1,40 @@
+"""Log lines: one JSON object a line on stderr, `event` being the stable name of what happened."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """`extra=` becomes fields of the line; an exception is its traceback in `error`."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self.role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "role": self.role,
+            "event": record.getMessage(),
+        }
+        line.update((name, value) for name, value in vars(record).items() if name not in _PLAIN)
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return _encode(line).decode()
+
+
+def log_to_stderr(role: str, level: str = "INFO") -> None:
+    """From now on every logger of this process writes JSON lines to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(role))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for chatty in ("aiokafka", "faust", "mode", "alembic", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
