@@ -1,7 +1,6 @@
 """The hop `settle`: what follows each attempt is decided and made durable.
 
 decode → decide → send the dead, park the retries, remove the settled, keep the backoff → done.
-The dead are sent first: an entry of the schedule goes only when its successor is durable.
 """
 
 import logging

@@ -47,9 +47,10 @@ class _Fused:
             mine = self._fuse.calls == self._fuse.at
             if mine:
                 self._fuse.burn("before", f"{type(self._port).__name__}.{name}")
-            result = await method(*args, **kwargs)
-            if mine:
-                self._fuse.burn("after", f"{type(self._port).__name__}.{name}")
-            return result
+            try:
+                return await method(*args, **kwargs)
+            finally:
+                if mine:
+                    self._fuse.burn("after", f"{type(self._port).__name__}.{name}")
 
         return call

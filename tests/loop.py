@@ -1,0 +1,244 @@
+"""The whole loop in one process: the real hops and the real worker over ports in memory.
+
+What a process holds in its memory is a `Life`; what outlives it is the `World`.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
+from event_router.consumers.health import Health
+from event_router.consumers.memory import MemoryBroker
+from event_router.consumers.open_sinks import OpenSinks
+from event_router.consumers.ports import Sink, TenantView
+from event_router.router.duplicates.memory import MemoryDuplicates
+from event_router.router.retry import FixedDelays, RetryPolicy
+from event_router.router.route import Route
+from event_router.router.schedule.layout import Bounds
+from event_router.router.schedule.memory import MemorySchedule
+from event_router.router.settle import Settle
+from event_router.schemas.cloudevents import NewEvent, event_message
+from event_router.schemas.delivery import Delivery, DestinationKey
+from event_router.schemas.destination import Destination
+from event_router.schemas.errors import Answer, Unavailable
+from event_router.schemas.record import Record
+from event_router.schemas.topics import Topics
+from event_router.schemas.wire import read_dead
+from tests.crash import Crash, Fuse
+
+SPEED = 200
+POLICY = RetryPolicy(FixedDelays((1.0,)), limit=3, max_age=3600)
+
+
+def fast_clock() -> int:
+    """Milliseconds that pass SPEED times as fast: a lease of 15 s is over in 0.3."""
+    return int(time.monotonic() * 1000 * SPEED)
+
+
+def destination(name: str, **changes: object) -> Destination:
+    plain = Destination(
+        tenant="acme",
+        id=name,
+        type="memory",
+        topics=("*",),
+        config={},
+        credentials={},
+        version="1",
+        created_at=0,
+        updated_at=0,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+@dataclass
+class StaticDirectory:
+    """Destinations by tenant, as the test set them."""
+
+    destinations: dict[DestinationKey, Destination] = field(default_factory=dict)
+
+    def put(self, *destinations: Destination) -> None:
+        self.destinations.update({one.key: one for one in destinations})
+
+    async def views(self, tenants: Collection[str]) -> Mapping[str, TenantView]:
+        return {
+            tenant: TenantView(
+                tenant,
+                {one.id: one for one in self.destinations.values() if one.tenant == tenant},
+            )
+            for tenant in tenants
+        }
+
+
+@dataclass
+class Receiver:
+    """Every destination's other end: `answers` holds, by destination, what comes before 200s."""
+
+    answers: dict[str, list[Exception]] = field(default_factory=dict)
+    received: Counter[tuple[str, str]] = field(default_factory=Counter)
+    bodies: set[bytes] = field(default_factory=set)
+    delay: float = 0.0
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        waiting = self.answers.get(delivery.head.destination)
+        if waiting:
+            raise waiting.pop(0)
+        self.received[delivery.head.destination, delivery.head.event] += 1
+        self.bodies.add(delivery.data)
+        return Answer("200", 200)
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
+@dataclass
+class Disabled:
+    """What settle took out of service."""
+
+    directory: StaticDirectory
+    keys: list[DestinationKey] = field(default_factory=list)
+
+    async def disable_unless_changed_since(self, key: DestinationKey, at: int, reason: str) -> bool:
+        self.keys.append(key)
+        known = self.directory.destinations[key]
+        self.directory.put(msgspec.structs.replace(known, disabled_at=at))
+        return True
+
+
+class World:
+    """Kafka, Redis, the registry and the receivers."""
+
+    def __init__(self) -> None:
+        self.topics = Topics(partitions=4, shards=8)
+        self.broker = MemoryBroker(fast_clock, self.topics.partitions)
+        self.schedule = MemorySchedule(self.topics, Bounds.of(1 << 24), clock=fast_clock)
+        self.duplicates = MemoryDuplicates(window=3600)
+        self.directory = StaticDirectory()
+        self.receiver = Receiver()
+        self.disabled = Disabled(self.directory)
+
+    async def publish(
+        self, *ids: str, topic: str = "order.created", data: bytes = b'{"n": 1}'
+    ) -> None:
+        events = [
+            NewEvent("acme", event_id, "test", topic, "2026-01-01T00:00:00Z", data)
+            for event_id in ids
+        ]
+        await self.broker.send([event_message(event, self.topics.events) for event in events])
+
+    def dead(self) -> list[tuple[str, str, str]]:
+        """(destination, event, reason) of each delivery in `dead`."""
+        heads = [read_dead(record).head for record in self.broker.records(self.topics.dead)]
+        return [
+            (head.delivery.destination, head.delivery.event, head.reason)
+            for head in heads
+            if head.delivery
+        ]
+
+    async def settled(self) -> bool:
+        """Nothing is unfinished, and nothing waits in the schedule."""
+        read = (
+            ("stream", self.topics.events),
+            ("deliver", self.topics.deliveries),
+            ("stream", self.topics.attempts),
+        )
+        unfinished = any(self.broker.unfinished(group, topic) for group, topic in read)
+        return not unfinished and (await self.schedule.stats()).entries == 0
+
+    async def run_until_settled(self, fuse: Fuse | None = None, lives: int = 1) -> None:
+        """Runs the loop, in a new life after a crash."""
+        fuse = fuse or Fuse(0, "before")
+        for _ in range(lives):
+            if await self._lives_through(fuse):
+                return
+        raise AssertionError(f"still not settled after {lives} lives")
+
+    async def _lives_through(self, fuse: Fuse) -> bool:
+        crashed = False
+        async with asyncio.timeout(20):
+            try:
+                await Life(self, fuse).run()
+            except* Crash:
+                crashed = True
+        return not crashed
+
+
+class Life:
+    """One process with all hops, from its start until all is settled or the fuse burns."""
+
+    def __init__(self, world: World, fuse: Fuse) -> None:
+        self.world = world
+        broker = fuse.wrap(world.broker)
+        schedule = fuse.wrap(world.schedule)
+        directory = fuse.wrap(world.directory)
+        health = Health()
+        self.route = Route(
+            world.topics, directory, fuse.wrap(world.duplicates), broker, health, fast_clock
+        )
+        self.settle = Settle(
+            world.topics,
+            directory,
+            schedule,
+            broker,
+            fuse.wrap(world.disabled),
+            POLICY,
+            health,
+            fast_clock,
+        )
+        receiver: Sink = fuse.wrap(world.receiver)
+        self.worker = DeliveryWorker(
+            topics=world.topics,
+            directory=directory,
+            schedule=schedule,
+            producer=broker,
+            sinks=OpenSinks(lambda _: receiver),
+            done=self.delivered,
+            health=health,
+            clock=fast_clock,
+            limits=WorkerLimits(slots=16, keep_every=0.01, poll_every=0.01, flush_pause=0.001),
+        )
+        self.taken: set[tuple[int, int]] = set()
+        self.stop = asyncio.Event()
+
+    async def run(self) -> None:
+        self.worker.assigned(range(self.world.topics.partitions))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.worker.run(self.stop, drain=1.0), name="worker")
+            group.create_task(self._drive(), name="drive")
+
+    async def _drive(self) -> None:
+        topics, broker = self.world.topics, self.world.broker
+        while not await self.world.settled():
+            await self._hop("stream", topics.events, self.route)
+            deliveries = [
+                record
+                for record in broker.unfinished("deliver", topics.deliveries)
+                if (record.partition, record.offset) not in self.taken
+            ]
+            self.taken.update((record.partition, record.offset) for record in deliveries)
+            await self.worker.take(deliveries)
+            await self._hop("stream", topics.attempts, self.settle)
+            await asyncio.sleep(0.002)
+        self.stop.set()
+
+    async def _hop(
+        self, group: str, topic: str, hop: Callable[[Sequence[Record]], Awaitable[None]]
+    ) -> None:
+        records = self.world.broker.unfinished(group, topic)
+        if records:
+            await hop(records)
+            self.world.broker.finish(group, records)
+
+    def delivered(self, records: Sequence[Record]) -> None:
+        self.world.broker.finish("deliver", records)
+
+
+def unavailable(code: str = "500", *, retry_after: float | None = None) -> Unavailable:
+    status = int(code) if code.isdigit() else None
+    return Unavailable(code, retry_after=retry_after, answer=Answer(code, status))
