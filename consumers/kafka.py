@@ -175,7 +175,7 @@ def wire_size(message: Message) -> int:
     )
 
 
-def _header_list(message: Message) -> list[tuple[str, bytes]]:
+def _header_list(message: Message) -> list[tuple[str, bytes | None]]:
     headers = message.headers
     return headers if isinstance(headers, list) else list(headers)
 
