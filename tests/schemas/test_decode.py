@@ -3,6 +3,7 @@
 import base64
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,18 +41,20 @@ def record(
     return Record("events", 3, offset, timestamp, b"key", value, headers)
 
 
-def binary(value: bytes = b"{}", **changed: bytes | None) -> Record:
+def binary(value: bytes = b"{}", /, **changed: bytes | None) -> Record:
     headers = BINARY | {"ce_" + name: text for name, text in changed.items()}
     return record(value, list(headers.items()))
 
 
-def structured(_type: bytes = b"application/cloudevents+json", **changed: object) -> Record:
+def structured(
+    content_type: bytes = b"application/cloudevents+json", /, **changed: object
+) -> Record:
     body = STRUCTURED | {"data": {"a": 1}} | changed
-    return record(json.dumps(body).encode(), [("content-type", _type)])
+    return record(json.dumps(body).encode(), [("content-type", content_type)])
 
 
-def envelope(_headers: Headers = (), **changed: object) -> Record:
-    return record(json.dumps({"tenant_id": "acme", "data": {}} | changed).encode(), _headers)
+def envelope(headers: Headers = (), /, **changed: object) -> Record:
+    return record(json.dumps({"tenant_id": "acme", "data": {}} | changed).encode(), headers)
 
 
 def reason_of(undecodable: Record) -> str:
@@ -567,8 +570,10 @@ def test_an_event_that_is_written_is_read_as_it_was(new: NewEvent) -> None:
     ],
 )
 def test_an_event_that_could_not_be_read_is_not_written(field: str, value: str) -> None:
-    fields = {"tenant": "acme", "id": "1", "source": "s", "topic": "t"}
     name = {"tenant_id": "tenant", "destination_id": "destination"}.get(field, field)
-    new = NewEvent(**({"time": "2026-01-31T12:00:00Z", "data": b""} | fields | {name: value}))
+    good = NewEvent(
+        tenant="acme", id="1", source="s", topic="t", time="2026-01-31T12:00:00Z", data=b""
+    )
+    event_message(good, "events")
     with pytest.raises(InvalidValue, match=f"^{field}: "):
-        event_message(new, "events")
+        event_message(msgspec.structs.replace(good, **{name: value}), "events")
