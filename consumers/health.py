@@ -17,6 +17,7 @@ class Health:
 
     clock: Callable[[], float] = time.monotonic
     troubles: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
     last_progress: float = 0.0
     started: bool = False
 
@@ -25,7 +26,7 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        return self.started and not self.troubles
+        return self.started and not self.troubles and not self.faults
 
     def down(self, dependency: str, what_to_do: str) -> None:
         """`dependency` doesn't work; `what_to_do` is for the person who reads `/readyz`."""
@@ -38,6 +39,17 @@ class Health:
         if self.troubles.pop(dependency, None) is not None:
             log.warning("dependency.up", extra={"dependency": dependency})
             self.last_progress = self.clock()
+
+    def fault(self, what: str, detail: str) -> None:
+        """Something of ours doesn't work: not ready, and unlike a dependency that is down it
+        counts as a stall, so that the role is started again."""
+        if what not in self.faults:
+            log.error("role.fault", extra={"fault": what, "detail": detail})
+        self.faults[what] = detail
+
+    def mended(self, what: str) -> None:
+        if self.faults.pop(what, None) is not None:
+            log.warning("role.mended", extra={"fault": what})
 
     def progress(self) -> None:
         """A record was finished."""
