@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from event_router.consumers.log_rows import LogRows
 from event_router.schemas.delivery import Delivery, DeliveryHead, DestinationKey
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, TooLarge
@@ -240,6 +241,15 @@ class Directory(Protocol):
 
     async def views(self, tenants: Collection[str]) -> Mapping[str, TenantView]:
         """One view a tenant; without destinations when there is no such tenant."""
+        ...
+
+
+class LogStore(Protocol):
+    """Keeps what happened."""
+
+    async def write(self, rows: LogRows) -> None:
+        """All rows are committed on return, in one transaction. Rows whose key is there already
+        are merged by the rules of `log_rows`."""
         ...
 
 

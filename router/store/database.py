@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 
@@ -82,7 +83,7 @@ def only_our_errors() -> Iterator[None]:
         yield
     except ProgrammingError as error:
         raise Unavailable("database", f"{_said(error)}; has `router init` been run?") from error
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OSError) as error:
         raise Unavailable("database", _said(error)) from error
 
 

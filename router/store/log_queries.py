@@ -1,0 +1,317 @@
+"""Reading the log. Each function is one transaction's work, on a connection it is given."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    func,
+    literal,
+    select,
+    tuple_,
+)
+
+from event_router.consumers.log_rows import SETTLED
+from event_router.router.store.log_ports import (
+    AttemptFilter,
+    Counts,
+    DeadFilter,
+    DeliveryRef,
+    EventFilter,
+    LoggedAttempt,
+    LoggedDead,
+    LoggedDelivery,
+    LoggedEvent,
+    TimeRange,
+    Unsettled,
+)
+from event_router.router.store.log_values import (
+    attempt_of,
+    dead_of,
+    delivery_of,
+    event_key,
+    event_of,
+    last_attempt_of,
+    unsettled_of,
+)
+from event_router.router.store.ordering import in_order
+from event_router.router.store.paging import Seek
+from event_router.router.store.tables import (
+    attempts,
+    dead,
+    deliveries,
+    delivery_counts,
+    events,
+    routings,
+)
+
+Condition = ColumnElement[bool]
+EventKey = tuple[str, str, str]
+
+_later = deliveries.alias("later")
+_HIDDEN = ("duplicate", "id_conflict")
+
+
+def list_events(wanted: EventFilter, sought: Seek, connection: Connection) -> list[LoggedEvent]:
+    query = select(events).where(
+        _shown(),
+        *_one_of(events.c.id, wanted.ids),
+        *_one_of(events.c.tenant, wanted.tenants),
+        *_one_of(events.c.topic, wanted.topics),
+        *_within(events.c.at, wanted.time),
+    )
+    if wanted.destinations:
+        to_them = deliveries.c.destination.in_(wanted.destinations)
+        query = query.where(select(deliveries.c.event).where(_of_event(), to_them).exists())
+    position = (events.c.at, events.c.id, events.c.tenant, events.c.origin)
+    return _with_destinations(connection, in_order(query, sought, *position))
+
+
+def find_event(id_: str, tenant: str | None, connection: Connection) -> LoggedEvent | None:
+    query = select(events).where(events.c.id == id_, _shown())
+    if tenant is not None:
+        query = query.where(events.c.tenant == tenant)
+    newest = query.order_by(events.c.received.desc(), events.c.origin.desc()).limit(1)
+    found = _with_destinations(connection, newest)
+    return found[0] if found else None
+
+
+def list_attempts(
+    wanted: AttemptFilter, sought: Seek, with_events: bool, connection: Connection
+) -> list[LoggedAttempt]:
+    query = select(attempts).where(
+        *_one_of(attempts.c.tenant, wanted.tenants),
+        *_one_of(attempts.c.event, wanted.events),
+        *_one_of(attempts.c.destination, wanted.destinations),
+        *_one_of(attempts.c.destination_type, wanted.destination_types),
+        *_one_of(attempts.c.topic, wanted.topics),
+        *_within(attempts.c.started, wanted.time),
+    )
+    if wanted.status is not None:
+        delivered = attempts.c.outcome == "delivered"
+        query = query.where(delivered if wanted.status == "success" else ~delivered)
+    return _attempts(
+        connection, in_order(query, sought, attempts.c.started, attempts.c.id), with_events
+    )
+
+
+def find_attempt(
+    id_: str, tenant: str | None, with_event: bool, connection: Connection
+) -> LoggedAttempt | None:
+    query = select(attempts).where(attempts.c.id == id_)
+    if tenant is not None:
+        query = query.where(attempts.c.tenant == tenant)
+    found = _attempts(connection, query, with_event)
+    return found[0] if found else None
+
+
+def last_delivery(
+    event: EventKey, destination: str, connection: Connection
+) -> LoggedDelivery | None:
+    rounds = (
+        select(deliveries, *_EVENT_PARTS)
+        .where(_of_event(), _event_key(deliveries) == tuple_(*event))
+        .where(deliveries.c.destination == destination)
+        .order_by(deliveries.c.round.desc())
+        .limit(1)
+    )
+    row = connection.execute(rounds).one_or_none()
+    return None if row is None else delivery_of(row)
+
+
+def list_dead(wanted: DeadFilter, sought: Seek, connection: Connection) -> list[LoggedDead]:
+    columns = (dead.c[name] for name in LoggedDead.__struct_fields__)
+    query = select(*columns).where(
+        *_one_of(dead.c.tenant, wanted.tenants),
+        *_one_of(dead.c.event, wanted.events),
+        *_one_of(dead.c.destination, wanted.destinations),
+        *_one_of(dead.c.reason, wanted.reasons),
+        *_within(dead.c.at, wanted.time),
+    )
+    ordered = in_order(query, sought, dead.c.at, dead.c.place, dead.c.destination)
+    return [LoggedDead(*row) for row in connection.execute(ordered)]
+
+
+def find_dead(place: str, destination: str, connection: Connection) -> Any:
+    its_key = (dead.c.place == place, dead.c.destination == destination)
+    row = connection.execute(select(dead).where(*its_key)).one_or_none()
+    return None if row is None else dead_of(row)
+
+
+def count(connection: Connection) -> Counts:
+    counted: dict[str, int] = {
+        row.state: row.n for row in connection.execute(select(delivery_counts))
+    }
+    superseded = (
+        select(deliveries.c.state, func.count())
+        .where(_UNSETTLED, _superseded())
+        .where(
+            tuple_(deliveries.c.event, deliveries.c.tenant).in_(
+                select(_later.c.event, _later.c.tenant).where(*_SUPERSEDING)
+            )
+        )
+        .group_by(deliveries.c.state)
+    )
+    for state, n in connection.execute(superseded):
+        counted[state] -= n
+    retrying = counted["failed"] + counted["rejected"]
+    return Counts(counted["queued"], retrying, counted["dead"], counted["delivered"])
+
+
+def list_unsettled(
+    before: int, limit: int, after: DeliveryRef | None, connection: Connection
+) -> list[Unsettled]:
+    position = [deliveries.c[name] for name in DeliveryRef._fields]
+    query = (
+        select(deliveries, *_EVENT_PARTS)
+        .where(_of_event(), _open(), deliveries.c.next_at < before)
+        .order_by(*position)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(
+            tuple_(*position) > tuple_(*after), deliveries.c.next_at >= after.next_at
+        )
+    rows = list(connection.execute(query))
+    return [unsettled_of(row, _last_attempt(row, connection)) for row in rows]
+
+
+def still_unsettled(seen: Sequence[Unsettled], connection: Connection) -> list[Unsettled]:
+    return [one for one in seen if _read_again(one, connection) == one]
+
+
+def prune(before: int, most: int, connection: Connection) -> int:
+    # Both bounds: `at` has the index, and is what the producer says; `received` is what counts.
+    old = (
+        select(events.c.id, events.c.tenant, events.c.origin)
+        .where(events.c.at < before, events.c.received < before)
+        .where(~select(deliveries.c.event).where(_of_event(), _open()).exists())
+        .order_by(events.c.at)
+        .limit(most)
+    )
+    keys: list[EventKey] = [(row.id, row.tenant, row.origin) for row in connection.execute(old)]
+    for table in (events, routings, deliveries, attempts):
+        connection.execute(delete(table).where(_event_key(table).in_(keys)))
+    connection.execute(delete(dead).where(dead.c.at < before))
+    return len(keys)
+
+
+def _event_key(table: Any) -> Any:
+    event = table.c.id if table is events else table.c.event
+    return tuple_(event, table.c.tenant, table.c.origin)
+
+
+_EVENT_PARTS = (
+    events.c.topic,
+    events.c.source,
+    events.c.time,
+    events.c.content_type,
+    events.c.metadata,
+    events.c.data,
+)
+# As the partial indexes say it: a bound value would keep SQLite from using them.
+_UNSETTLED = deliveries.c.progress < literal(SETTLED, literal_execute=True)
+_SUPERSEDING = (
+    _later.c.round > literal(0, literal_execute=True),
+    _later.c.state == literal("delivered", literal_execute=True),
+)
+
+
+def _of_event() -> Condition:
+    return and_(
+        deliveries.c.event == events.c.id,
+        deliveries.c.tenant == events.c.tenant,
+        deliveries.c.origin == events.c.origin,
+    )
+
+
+def _superseded() -> Condition:
+    """A later round was delivered, and that has settled this one too."""
+    same = [_later.c[name] == deliveries.c[name] for name in ("event", "tenant", "origin")]
+    to_it = _later.c.destination == deliveries.c.destination
+    later = select(_later.c.event).where(
+        *same, to_it, _later.c.round > deliveries.c.round, *_SUPERSEDING
+    )
+    return later.exists()
+
+
+def _open() -> Condition:
+    return and_(_UNSETTLED, ~_superseded())
+
+
+def _shown() -> Condition:
+    hidden = select(routings.c.event).where(
+        routings.c.event == events.c.id,
+        routings.c.tenant == events.c.tenant,
+        routings.c.origin == events.c.origin,
+        routings.c.outcome.in_(_HIDDEN),
+    )
+    return ~hidden.exists()
+
+
+def _one_of(column: ColumnElement[Any], values: Collection[str]) -> Iterable[Condition]:
+    return (column.in_(values),) if values else ()
+
+
+def _within(column: ColumnElement[Any], time: TimeRange) -> Iterable[Condition]:
+    bounds = (
+        (time.gte, column.__ge__),
+        (time.gt, column.__gt__),
+        (time.lte, column.__le__),
+        (time.lt, column.__lt__),
+    )
+    return [compare(bound) for bound, compare in bounds if bound is not None]
+
+
+def _with_destinations(connection: Connection, query: Select[Any]) -> list[LoggedEvent]:
+    rows = list(connection.execute(query))
+    matched: dict[EventKey, list[str]] = {(row.id, row.tenant, row.origin): [] for row in rows}
+    if rows:
+        theirs = (
+            select(deliveries.c.event, deliveries.c.tenant, deliveries.c.origin)
+            .add_columns(deliveries.c.destination)
+            .where(_event_key(deliveries).in_(list(matched)))
+            .distinct()
+            .order_by(deliveries.c.destination)
+        )
+        for event, tenant, origin, destination in connection.execute(theirs):
+            matched[event, tenant, origin].append(destination)
+    return [event_of(row, matched[row.id, row.tenant, row.origin]) for row in rows]
+
+
+def _attempts(connection: Connection, query: Select[Any], with_events: bool) -> list[LoggedAttempt]:
+    rows = list(connection.execute(query))
+    found: dict[EventKey, LoggedEvent] = {}
+    if with_events and rows:
+        keys = {(row.event, row.tenant, row.origin) for row in rows}
+        theirs = select(events).where(_event_key(events).in_(list(keys)))
+        for event in _with_destinations(connection, theirs):
+            found[event_key(event)] = event
+    return [attempt_of(row, found.get((row.event, row.tenant, row.origin))) for row in rows]
+
+
+def _last_attempt(row: Row[Any], connection: Connection) -> Any:
+    its_round = [
+        attempts.c[name] == getattr(row, name)
+        for name in ("event", "tenant", "origin", "destination", "round")
+    ]
+    newest = (
+        select(attempts)
+        .where(*its_round)
+        .order_by(attempts.c.attempt.desc(), attempts.c.started.desc(), attempts.c.id)
+        .limit(1)
+    )
+    found = connection.execute(newest).one_or_none()
+    return None if found is None else last_attempt_of(found, row)
+
+
+def _read_again(seen: Unsettled, connection: Connection) -> Unsettled | None:
+    key = (deliveries.c[name] == getattr(seen.ref, name) for name in DeliveryRef._fields)
+    query = select(deliveries, *_EVENT_PARTS).where(_of_event(), _open(), *key)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else unsettled_of(row, _last_attempt(row, connection))

@@ -1,0 +1,290 @@
+"""A log in memory, for tests. It stores bytes, as a database would."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from event_router.consumers.log_rows import (
+    SETTLED,
+    AttemptRow,
+    DeadRow,
+    DeliveryRow,
+    EventRow,
+    LogRows,
+    RoutingRow,
+    dead_order,
+    merged,
+    routing_order,
+)
+from event_router.router.store.log_ports import (
+    AttemptFilter,
+    AttemptPosition,
+    Counts,
+    DeadFilter,
+    DeadPosition,
+    DeliveryRef,
+    EventFilter,
+    EventPosition,
+    LoggedAttempt,
+    LoggedDead,
+    LoggedDelivery,
+    LoggedEvent,
+    TimeRange,
+    Unsettled,
+)
+from event_router.router.store.log_values import (
+    attempt_of,
+    attempt_position,
+    dead_of,
+    dead_position,
+    delivery_of,
+    event_key,
+    event_of,
+    event_position,
+    last_attempt_of,
+    unsettled_of,
+)
+from event_router.router.store.paging import Page, Paging, page, seek
+from event_router.schemas.attempt import Dead
+
+R = TypeVar("R", bound=tuple[Any, ...])
+Key = tuple[Any, ...]
+
+
+class _Table(Generic[R]):
+    """Rows as bytes by key; `merge` says what becomes of two with the same one."""
+
+    def __init__(self, row: type[R], width: int, merge: Callable[[R, R], R]) -> None:
+        self._read = msgspec.msgpack.Decoder(row).decode
+        self._width = width
+        self._merge = merge
+        self.stored: dict[Key, bytes] = {}
+
+    def write(self, rows: Iterable[R]) -> None:
+        for row in rows:
+            key = row[: self._width]
+            kept = self.get(key)
+            after = row if kept is None else self._merge(kept, row)
+            self.stored[key] = msgspec.msgpack.encode(after)
+
+    def get(self, key: Key) -> R | None:
+        stored = self.stored.get(key)
+        return None if stored is None else self._read(stored)
+
+    def rows(self) -> list[R]:
+        return [self._read(stored) for stored in self.stored.values()]
+
+
+class _Joined(NamedTuple):
+    """A delivery's row and its event's, as a query that joins them answers."""
+
+    delivery: DeliveryRow
+    of: EventRow
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.delivery if name in DeliveryRow._fields else self.of, name)
+
+
+class MemoryLog:
+    """A Log whose content ends with the process."""
+
+    def __init__(self) -> None:
+        self._events = _Table(EventRow, 3, lambda kept, _: kept)
+        self._routings = _Table(RoutingRow, 3, lambda *both: min(both, key=routing_order))
+        self._deliveries = _Table(DeliveryRow, 5, merged)
+        self._attempts = _Table(AttemptRow, 1, lambda kept, _: kept)
+        self._dead = _Table(DeadRow, 2, lambda *both: min(both, key=dead_order))
+
+    async def write(self, rows: LogRows) -> None:
+        self._events.write(rows.events)
+        self._routings.write(rows.routings)
+        self._deliveries.write(rows.deliveries)
+        self._attempts.write(rows.attempts)
+        self._dead.write(rows.dead)
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of each table, sorted."""
+        kept: dict[str, _Table[Any]] = {
+            "events": self._events,
+            "routings": self._routings,
+            "deliveries": self._deliveries,
+            "attempts": self._attempts,
+            "dead": self._dead,
+        }
+        return {name: sorted(map(tuple, table.rows()), key=repr) for name, table in kept.items()}
+
+    async def events(self, wanted: EventFilter, paging: Paging) -> Page[LoggedEvent]:
+        sought = seek(paging, EventPosition)
+        found = [
+            event
+            for event in self._shown()
+            if _one_of(event.id, wanted.ids)
+            and _one_of(event.tenant, wanted.tenants)
+            and _one_of(event.topic, wanted.topics)
+            and (not wanted.destinations or set(wanted.destinations) & set(event.destinations))
+            and _within(event.at, wanted.time)
+        ]
+        return page(sought.of(found, event_position), sought, event_position)
+
+    async def event(self, event: str, tenant: str | None = None) -> LoggedEvent | None:
+        found = [
+            (row.received, row.origin, row.tenant)
+            for row in self._events.rows()
+            if row.id == event and tenant in {None, row.tenant} and not self._hidden(row)
+        ]
+        if not found:
+            return None
+        _, origin, its_tenant = max(found)
+        row = self._events.get((event, its_tenant, origin))
+        return None if row is None else self._event(row)
+
+    async def attempts(
+        self, wanted: AttemptFilter, paging: Paging, *, with_events: bool = False
+    ) -> Page[LoggedAttempt]:
+        sought = seek(paging, AttemptPosition)
+        success = None if wanted.status is None else wanted.status == "success"
+        found = [
+            self._attempt(row, with_event=with_events)
+            for row in self._attempts.rows()
+            if _one_of(row.tenant, wanted.tenants)
+            and _one_of(row.event, wanted.events)
+            and _one_of(row.destination, wanted.destinations)
+            and _one_of(row.destination_type, wanted.destination_types)
+            and _one_of(row.topic, wanted.topics)
+            and success in {None, row.outcome == "delivered"}
+            and _within(row.started, wanted.time)
+        ]
+        return page(sought.of(found, attempt_position), sought, attempt_position)
+
+    async def attempt(
+        self, attempt: str, tenant: str | None = None, *, with_event: bool = False
+    ) -> LoggedAttempt | None:
+        row = self._attempts.get((attempt,))
+        if row is None or tenant not in {None, row.tenant}:
+            return None
+        return self._attempt(row, with_event=with_event)
+
+    async def last_delivery(self, event: LoggedEvent, destination: str) -> LoggedDelivery | None:
+        key = event_key(event)
+        rounds = [
+            row
+            for row in self._deliveries.rows()
+            if row[:3] == key and row.destination == destination
+        ]
+        of = self._events.get(key)
+        if not rounds or of is None:
+            return None
+        return delivery_of(_Joined(max(rounds, key=lambda row: row.round), of))
+
+    async def dead(self, wanted: DeadFilter, paging: Paging) -> Page[LoggedDead]:
+        sought = seek(paging, DeadPosition)
+        found = [
+            LoggedDead(*row[:7])
+            for row in self._dead.rows()
+            if _one_of(row.tenant, wanted.tenants)
+            and _one_of(row.event, wanted.events)
+            and _one_of(row.destination, wanted.destinations)
+            and _one_of(row.reason, wanted.reasons)
+            and _within(row.at, wanted.time)
+        ]
+        return page(sought.of(found, dead_position), sought, dead_position)
+
+    async def dead_record(self, place: str, destination: str) -> Dead | None:
+        row = self._dead.get((place, destination))
+        return None if row is None else dead_of(row)
+
+    async def counts(self) -> Counts:
+        rows = self._deliveries.rows()
+        states = [row.state for row in rows if row.progress >= SETTLED or self._open(row)]
+        retrying = states.count("failed") + states.count("rejected")
+        return Counts(
+            states.count("queued"), retrying, states.count("dead"), states.count("delivered")
+        )
+
+    async def unsettled(
+        self, before: int, limit: int, after: DeliveryRef | None = None
+    ) -> list[Unsettled]:
+        found = [
+            self._unsettled(row)
+            for row in self._deliveries.rows()
+            if self._open(row) and row.next_at < before and row[:3] in self._events.stored
+        ]
+        beyond = [one for one in found if after is None or one.ref > after]
+        return sorted(beyond, key=lambda one: one.ref)[:limit]
+
+    async def still_unsettled(self, seen: list[Unsettled]) -> list[Unsettled]:
+        now = [self._deliveries.get(one.ref[1:]) for one in seen]
+        return [
+            one
+            for one, row in zip(seen, now, strict=True)
+            if row is not None and self._open(row) and self._unsettled(row) == one
+        ]
+
+    async def prune(self, before: int, most: int) -> int:
+        unsettled = {row[:3] for row in self._deliveries.rows() if self._open(row)}
+        old = [
+            (row.at, row[:3])
+            for row in self._events.rows()
+            if row.at < before and row.received < before and row[:3] not in unsettled
+        ]
+        keys = {key for _, key in sorted(old)[:most]}
+        for key in keys:
+            del self._events.stored[key]
+        for row in self._attempts.rows():
+            if row[1:4] in keys:
+                del self._attempts.stored[row[:1]]
+        for table in (self._routings, self._deliveries):
+            for stored in [stored for stored in table.stored if stored[:3] in keys]:
+                del table.stored[stored]
+        for dead in self._dead.rows():
+            if dead.at < before:
+                del self._dead.stored[dead[:2]]
+        return len(keys)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+    def _shown(self) -> list[LoggedEvent]:
+        return [self._event(row) for row in self._events.rows() if not self._hidden(row)]
+
+    def _hidden(self, row: EventRow) -> bool:
+        routing = self._routings.get(row[:3])
+        return routing is not None and routing.outcome in {"duplicate", "id_conflict"}
+
+    def _event(self, row: EventRow) -> LoggedEvent:
+        matched = {one.destination for one in self._deliveries.rows() if one[:3] == row[:3]}
+        return event_of(row, sorted(matched))
+
+    def _attempt(self, row: AttemptRow, *, with_event: bool) -> LoggedAttempt:
+        event = self._events.get(row[1:4]) if with_event else None
+        return attempt_of(row, None if event is None else self._event(event))
+
+    def _open(self, row: DeliveryRow) -> bool:
+        return row.progress < SETTLED and not any(
+            later[:4] == row[:4] and later.round > row.round and later.state == "delivered"
+            for later in self._deliveries.rows()
+        )
+
+    def _unsettled(self, row: DeliveryRow) -> Unsettled:
+        of = self._events.get(row[:3])
+        assert of is not None  # noqa: S101  callers have looked
+        joined = _Joined(row, of)
+        its_attempts = [one for one in self._attempts.rows() if one[1:6] == row[:5]]
+        newest = min(
+            its_attempts, key=lambda one: (-one.attempt, -one.started, one.id), default=None
+        )
+        return unsettled_of(joined, last_attempt_of(newest, joined) if newest else None)
+
+
+def _one_of(value: str | None, wanted: tuple[str, ...]) -> bool:
+    return not wanted or value in wanted
+
+
+def _within(at: int, time: TimeRange) -> bool:
+    return (
+        (time.gte is None or at >= time.gte)
+        and (time.gt is None or at > time.gt)
+        and (time.lte is None or at <= time.lte)
+        and (time.lt is None or at < time.lt)
+    )
