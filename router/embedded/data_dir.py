@@ -18,7 +18,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Secrets:
+class GeneratedSecrets:
     """What is generated once, and kept in files that only we can read."""
 
     api_key: str
@@ -78,9 +78,9 @@ class DataDir:
             )
         return directory / f"{name}.sock"
 
-    def secrets(self) -> Secrets:
+    def secrets(self) -> GeneratedSecrets:
         """The same in every run."""
-        return Secrets(
+        return GeneratedSecrets(
             api_key=self._kept("api_key", lambda: secrets.token_urlsafe(32)),
             jwt_secret=self._kept("jwt_secret", lambda: secrets.token_urlsafe(32)),
             secrets_keys=self._kept(

@@ -1,0 +1,17 @@
+# One image for every role: the command names it (`stream`, `deliver`, `log`, `api`, `init`).
+FROM python:3.11-slim AS build
+RUN python -m venv /venv
+WORKDIR /src
+COPY pyproject.toml README.md ./
+COPY router router
+COPY consumers consumers
+COPY schemas schemas
+RUN /venv/bin/pip install --no-cache-dir '.[server]'
+
+FROM python:3.11-slim
+COPY --from=build /venv /venv
+RUN useradd --uid 10001 --create-home router
+USER router
+WORKDIR /home/router
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+ENTRYPOINT ["router"]

@@ -1,0 +1,64 @@
+"""The wheel is the tree: what is in the three folders is what people install."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.services import ROOT
+
+FOLDERS = ("router", "consumers", "schemas")
+UNWANTED = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of the files in the wheel, built from a copy of the tree."""
+    tree = tmp_path_factory.mktemp("tree")
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, tree / folder, ignore=UNWANTED)
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / file, tree)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", "."],
+        cwd=tree,
+        check=True,
+        capture_output=True,
+        timeout=100,
+    )
+    (built,) = (tree / "dist").glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        return set(archive.namelist())
+
+
+def _tree() -> set[str]:
+    return {
+        f"event_router/{path.relative_to(ROOT)}"
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def test_every_file_of_the_three_folders_is_in_the_wheel(wheel: set[str]) -> None:
+    assert _tree() - wheel == set()
+
+
+def test_the_wheel_has_nothing_else_but_what_describes_it(wheel: set[str]) -> None:
+    others = {name for name in wheel - _tree() if ".dist-info/" not in name}
+    assert others == set()
+
+
+def test_every_folder_with_modules_is_a_listed_package() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join(["event_router", *path.parent.relative_to(ROOT).parts])
+        for folder in FOLDERS
+        for path in Path(ROOT / folder).rglob("*.py")
+    }
+    assert found == listed
