@@ -39,7 +39,9 @@ class MemoryBroker:
         if partition is None:
             partition = crc32(message.key or b"") % self.partitions
         log = self.logs[message.topic, partition]
-        headers = tuple((name, bytes(value)) for name, value in message.headers)
+        headers = tuple(
+            (name, None if value is None else bytes(value)) for name, value in message.headers
+        )
         record = Record(
             message.topic, partition, len(log), self.clock(), message.key, message.value, headers
         )

@@ -74,6 +74,15 @@ class Watermark(Generic[R]):
         return next(iter(self._unfinished), self._next)
 
     @property
+    def end(self) -> int | None:
+        """The offset after the last one read."""
+        return self._next
+
+    def holds(self, record: R) -> bool:
+        """Whether it was read and isn't done."""
+        return self._unfinished.get(record.offset) is record
+
+    @property
     def span(self) -> int:
         """Offsets from the position to the end of what was read: how much a crash repeats."""
         position = self.position
@@ -132,6 +141,11 @@ class Watermarks(Generic[R]):
             for partition, group in groupby(records, _partition_of)
             if partition in self._marks
         )
+
+    def holds(self, record: R) -> bool:
+        """As `Watermark.holds`."""
+        mark = self._marks.get((record.topic, record.partition))
+        return mark is not None and mark.holds(record)
 
     def wider_than(self, span: int) -> set[Partition]:
         """Partitions whose unfinished window is `span` offsets or more."""

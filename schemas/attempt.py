@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from event_router.schemas.delivery import VERSION, DeliveryHead
-from event_router.schemas.record import Place
+from event_router.schemas.record import Count, Int64, Place
 
 BODY_KEPT = 16 * 1024
 
@@ -26,11 +26,11 @@ class AttemptHead(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
     destination_type: str
     outcome: Outcome
     code: str
-    started: int
+    started: Int64
     latency: float
-    status: int | None = None
+    status: Count | None = None
     body: str = ""
-    retry_after: int | None = None
+    retry_after: Int64 | None = None
     v: int = VERSION
 
 
@@ -48,7 +48,7 @@ class Routed(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="route
     event: str
     origin: Place
     outcome: RoutedAs
-    at: int
+    at: Int64
     v: int = VERSION
 
 
@@ -62,8 +62,8 @@ class DeadHead(msgspec.Struct, frozen=True, gc=False):
     reason: str
     detail: str
     place: Place
-    headers: list[tuple[str, bytes]]
-    at: int
+    headers: list[tuple[str, bytes | None]]
+    at: Int64
     delivery: DeliveryHead | None = None
     v: int = VERSION
 

@@ -5,6 +5,8 @@ The payload is the record's value as it came; attributes are `ce_` headers, meta
 
 import msgspec
 
+from event_router.schemas.decode import checked_time
+from event_router.schemas.ids import checked_event_id, checked_id, checked_text
 from event_router.schemas.record import Message
 
 
@@ -26,9 +28,13 @@ class NewEvent(msgspec.Struct, frozen=True):
 
 
 def event_message(event: NewEvent, topic: str) -> Message:
-    """The record to write. Its key is the partition key if given, else the event's id: a tenant's
-    events spread, so that a big tenant doesn't own one partition."""
-    headers = [
+    """The record to write, which decodes to the same event; InvalidValue when none can.
+
+    Its key is the partition key if given, else the event's id: a tenant's events spread, so that
+    a big tenant doesn't own one partition.
+    """
+    _check(event)
+    headers: list[tuple[str, bytes | None]] = [
         ("content-type", event.content_type.encode()),
         ("ce_specversion", b"1.0"),
         ("ce_id", event.id.encode()),
@@ -43,8 +49,21 @@ def event_message(event: NewEvent, topic: str) -> Message:
         headers.append(("ce_retryeligible", b"false"))
     if event.generated_id:
         headers.append(("ce_generatedid", b"true"))
-    if event.partition_key is not None:
+    if event.partition_key:
         headers.append(("ce_partitionkey", event.partition_key.encode()))
     headers += ((f"meta_{name}", value.encode()) for name, value in event.metadata.items())
-    key = event.id if event.partition_key is None else event.partition_key
-    return Message(topic, key.encode(), event.data, headers)
+    return Message(topic, (event.partition_key or event.id).encode(), event.data, headers)
+
+
+def _check(event: NewEvent) -> None:
+    """What decode_event would refuse isn't written: it would be accepted, and end as dead."""
+    checked_id("tenant_id", event.tenant)
+    checked_event_id(event.id)
+    checked_text("source", event.source)
+    checked_text("topic", event.topic)
+    checked_text("content_type", event.content_type)
+    checked_time("time", event.time)
+    if event.destination is not None:
+        checked_id("destination_id", event.destination)
+    if event.partition_key:
+        checked_text("partition_key", event.partition_key)

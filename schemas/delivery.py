@@ -1,11 +1,11 @@
 """A delivery: one event on its way to one destination."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from event_router.schemas.event import Event
-from event_router.schemas.record import Place
+from event_router.schemas.record import Count, Int64, Place
 
 VERSION = 1
 
@@ -31,9 +31,9 @@ class DeliveryHead(msgspec.Struct, frozen=True, gc=False):
     topic: str
     time: str
     source: str
-    began: int
-    round: int = 0
-    attempt: int = 1
+    began: Int64
+    round: Count = 0
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
     manual: bool = False
     retry: bool = True
     content_type: str = "application/json"

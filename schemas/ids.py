@@ -7,8 +7,11 @@ from event_router.schemas.errors import InvalidValue
 
 ID_PATTERN = r"[A-Za-z0-9._~:-]{1,128}"
 EVENT_ID_MAX_BYTES = 256
+TEXT_MAX_BYTES = 1024
 
 _ID = re.compile(ID_PATTERN)
+# CloudEvents §"Type System": no control characters, no surrogates. No database takes a NUL either.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NAMESPACE = uuid.UUID("6f1dcb5c-5f0e-5a0b-9a50-9d1a3a1f6d0e")
 
 
@@ -21,8 +24,17 @@ def checked_id(field: str, value: str) -> str:
 
 def checked_event_id(value: str) -> str:
     """`value`, when it may be the id of an event; else InvalidValue."""
-    if not 0 < len(value.encode()) <= EVENT_ID_MAX_BYTES:
-        raise InvalidValue("id", value, f"1 to {EVENT_ID_MAX_BYTES} bytes of UTF-8")
+    return checked_text("id", value, EVENT_ID_MAX_BYTES)
+
+
+def checked_text(field: str, value: str, max_bytes: int = TEXT_MAX_BYTES) -> str:
+    """`value`, when it may be a source, a topic or the like: neither empty nor large, without
+    control characters; else InvalidValue."""
+    plain = value.isascii() and value.isprintable() and 0 < len(value) <= max_bytes
+    if not plain and (not value or _UNPRINTABLE.search(value) or len(value.encode()) > max_bytes):
+        raise InvalidValue(
+            field, value, f"1 to {max_bytes} bytes of UTF-8 without control characters"
+        )
     return value
 
 

@@ -1,10 +1,16 @@
 """A record as it was read from a topic, and a message that is to be written to one."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""Kafka lets a header's value be null, as it does a record's."""
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""Bounded by what databases can hold, so that no record wedges those who read it later."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -19,7 +25,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: Headers
 
     def header(self, name: str) -> bytes | None:
-        """The last header of that name, which is the one that counts; None without one."""
+        """The last header of that name, which is the one that counts; None without one, or null."""
         for key, value in reversed(self.headers):
             if key == name:
                 return value
@@ -43,9 +49,9 @@ class Place(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """
 
     topic: str
-    partition: int
-    offset: int
-    timestamp: int
+    partition: Count
+    offset: Int64
+    timestamp: Int64
 
 
 def place_of(record: Record) -> Place:

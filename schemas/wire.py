@@ -22,6 +22,13 @@ _outcome_head = msgspec.json.Decoder(AttemptHead | Routed)
 _dead_head = msgspec.json.Decoder(DeadHead)
 
 
+class _Versioned(msgspec.Struct):
+    v: int = VERSION
+
+
+_versioned = msgspec.json.Decoder(_Versioned)
+
+
 def delivery_message(delivery: Delivery, topics: Topics) -> Message:
     head = delivery.head
     return Message(
@@ -105,8 +112,19 @@ def _head(record: Record, decoder: "msgspec.json.Decoder[Any]") -> Any:
 def _decoded(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
     try:
         head = decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _require_version(raw)
         raise Undecodable("invalid_head", str(error)) from error
     if head.v != VERSION:
-        raise Undecodable("unknown_version", f"v: {head.v} is not {VERSION}")
+        _require_version(raw)
     return head
+
+
+def _require_version(raw: bytes) -> None:
+    """A head of another version may have another shape: then that is what's wrong with it."""
+    try:
+        version = _versioned.decode(raw).v
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if version != VERSION:
+        raise Undecodable("unknown_version", f"v: {version} is not {VERSION}")

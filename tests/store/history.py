@@ -108,7 +108,10 @@ class History:
 
     def dead_record(self, reason: str = "invalid_json") -> Place:
         place = Place(TOPICS.events, 3, 99, self.now)
-        headers = [("content-type", b"text/plain"), ("odd", b"\xff\x00")]
+        headers: list[tuple[str, bytes | None]] = [
+            ("content-type", b"text/plain"),
+            ("odd", b"\xff\x00"),
+        ]
         head = DeadHead(reason, "not JSON", place, headers, self.now)
         self._append(dead_message(Dead(head, None, b"\x00\xff"), TOPICS))
         return place

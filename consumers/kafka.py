@@ -1,0 +1,590 @@
+"""The Kafka client: the one module that knows aiokafka.
+
+A `Writer` writes batches, a `Reader` reads as a member of a group, an `Admin` makes and looks at
+topics. Each raises errors of our tree only. What to do about trouble is decided by their users:
+`consumers.producer` and `consumers.subscribe`.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka import errors as kafka_errors
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from event_router.consumers import log_limit
+from event_router.consumers.watermark import Partition
+from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
+from event_router.schemas.record import Message, Place, Record
+
+BATCH_BYTES = 512 * 1024
+LONGEST_POLL_INTERVAL = 2**31 - 1  # ms: our watchdog looks for stalls, the client must not leave
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """How Kafka is reached. Times are in seconds unless the name says otherwise.
+
+    `max_message_bytes` is what topics take that don't say otherwise: Kafka's own default.
+    """
+
+    bootstrap: str = "127.0.0.1:9092"
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    idempotent: bool = True
+    fetch_wait_ms: int = 500
+    session_timeout: float = 10.0
+    request_timeout: float = 30.0
+    max_message_bytes: int = 1_048_588
+
+    def connection(self) -> dict[str, Any]:
+        """What every client of aiokafka takes."""
+        log_limit.limit("aiokafka", seconds=10.0)
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap,
+            "client_id": "event-router",
+            "request_timeout_ms": int(max(self.request_timeout, self.session_timeout) * 1000),
+            "security_protocol": self.security.upper(),
+        }
+        if self.security.startswith("sasl"):
+            options["sasl_mechanism"] = self.sasl_mechanism
+            options["sasl_plain_username"] = self.username
+            options["sasl_plain_password"] = self.password
+        if self.security.endswith("ssl"):
+            options["ssl_context"] = self._tls()
+        return options
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.cert_file:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context
+
+
+class OutOfRange(EventRouterError):
+    """The offset a group stands at isn't there: retention took it, or the topic was recreated."""
+
+    def __init__(self, partition: Partition, offset: int) -> None:
+        self.partition = partition
+        self.offset = offset
+        super().__init__(f"{partition[0]}/{partition[1]}: offset {offset} is out of range")
+
+
+@contextmanager
+def _ours(config: KafkaConfig, topic: str = "") -> Iterator[None]:
+    """Foreign errors become ours."""
+    try:
+        yield
+    except kafka_errors.KafkaError as error:
+        raise _translated(error, config, topic) from error
+    except (OSError, kafka_errors.ConsumerStoppedError) as error:
+        raise Unavailable("kafka_unreachable", f"{config.bootstrap}: {error!r}") from error
+
+
+_ADVICE: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    (
+        (kafka_errors.TopicAuthorizationFailedError, kafka_errors.ClusterAuthorizationFailedError),
+        "kafka_unauthorized",
+        "{user} may not use {topic}: grant it Read, Write and Describe",
+    ),
+    (
+        (kafka_errors.GroupAuthorizationFailedError,),
+        "kafka_unauthorized",
+        "{user} may not use the consumer group: grant it Read on the group ({error})",
+    ),
+    (
+        (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.InvalidTopicError),
+        "kafka_unknown_topic",
+        "{topic} doesn't exist: make it, ours with `router init`",
+    ),
+    (
+        (
+            kafka_errors.AuthenticationFailedError,
+            kafka_errors.AuthenticationMethodNotSupported,
+            kafka_errors.SaslAuthenticationFailed,
+            kafka_errors.UnsupportedSaslMechanismError,
+        ),
+        "kafka_authentication",
+        "{bootstrap} refuses {user}: check user, password and SASL mechanism ({error})",
+    ),
+    (
+        (
+            kafka_errors.CommitFailedError,
+            kafka_errors.IllegalStateError,
+            kafka_errors.IllegalOperation,
+        ),
+        "kafka_rebalanced",
+        "the group has moved on ({error})",
+    ),
+    (
+        (kafka_errors.KafkaConnectionError, kafka_errors.NodeNotReadyError),
+        "kafka_unreachable",
+        "no broker answers at {bootstrap}: check that it runs and the address ({error})",
+    ),
+)
+_TOO_LARGE = (
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.RecordTooLargeError,
+)
+
+
+def _translated(
+    error: kafka_errors.KafkaError, config: KafkaConfig, topic: str
+) -> EventRouterError:
+    if isinstance(error, _TOO_LARGE):
+        return TooLarge(f"the broker refuses it for its size on topic {topic}")
+    for types, code, advice in _ADVICE:
+        if isinstance(error, types):
+            detail = advice.format(
+                user=f"user {config.username!r}" if config.username else "the client",
+                topic=f"topic {topic!r}" if topic else "the topic",
+                bootstrap=config.bootstrap,
+                error=error,
+            )
+            return Unavailable(code, detail)
+    return Unavailable("kafka_error", str(error))
+
+
+def wire_size(message: Message) -> int:
+    """An upper bound of what the message takes as a batch of one."""
+    return int(
+        DefaultRecordBatchBuilder.estimate_size_in_bytes(
+            message.key, message.value, _header_list(message)
+        )
+    )
+
+
+def _header_list(message: Message) -> list[tuple[str, bytes | None]]:
+    headers = message.headers
+    return headers if isinstance(headers, list) else list(headers)
+
+
+class Writer:
+    """Writes batches, acknowledged by all in-sync replicas; several at once, to any partitions.
+
+    After a write that failed it must be closed and another one opened: the idempotent producer
+    counts batches per partition, and a batch that failed leaves a gap after which the broker
+    refuses all others.
+    """
+
+    def __init__(self, config: KafkaConfig, producer: AIOKafkaProducer) -> None:
+        self._config = config
+        self._producer = producer
+
+    @classmethod
+    async def open(cls, config: KafkaConfig, batch_bytes: int = BATCH_BYTES) -> "Writer":
+        """Raises Unavailable when no broker answers."""
+        with _ours(config):
+            producer = AIOKafkaProducer(
+                **config.connection(),
+                acks="all",
+                enable_idempotence=config.idempotent,
+                linger_ms=0,
+                max_batch_size=batch_bytes,
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+        return cls(config, producer)
+
+    async def partitions(self, topic: str) -> int:
+        """How many the topic has. Raises Unavailable when there is no such topic."""
+        with _ours(self._config, topic):
+            try:
+                async with asyncio.timeout(METADATA_PATIENCE):
+                    return len(await self._producer.partitions_for(topic))
+            except TimeoutError:
+                raise kafka_errors.UnknownTopicOrPartitionError from None
+
+    async def write(self, topic: str, partition: int, messages: Sequence[Message]) -> list[Place]:
+        """Writes as many as fit into one batch, from the first on; returns the places of these.
+
+        Raises TooLarge when the broker refuses the batch for its size, Unavailable for anything
+        else; it may have been written all the same.
+        """
+        known = await self.partitions(topic)
+        if partition >= known:
+            await self._producer.client.force_metadata_update()
+            raise Unavailable(
+                "kafka_unknown_partition",
+                f"topic {topic!r} has {known} partitions, and a message is for {partition}",
+            )
+        now = time.time_ns() // 1_000_000
+        with _ours(self._config, topic):
+            batch = self._batch(messages, now)
+            acknowledged = await self._producer.send_batch(batch, topic, partition=partition)
+            first = await acknowledged
+        if first.offset < 0:  # acknowledged as a duplicate, and nobody remembers where it lies
+            raise Unavailable("kafka_place_unknown", f"topic {topic!r}")
+        written = first.timestamp if first.timestamp != -1 else now
+        return [
+            Place(topic, partition, offset, written)
+            for offset in range(first.offset, first.offset + batch.record_count())
+        ]
+
+    def _batch(self, messages: Sequence[Message], now: int) -> Any:
+        batch = self._producer.create_batch()
+        for message in messages:
+            fits = batch.append(
+                timestamp=now, key=message.key, value=message.value, headers=_header_list(message)
+            )
+            if fits is None:
+                break
+        batch.close()  # or it waits for more
+        return batch
+
+    async def close(self, grace: float) -> None:
+        """Waits `grace` seconds for batches in flight; the writes of others then raise."""
+        try:
+            async with asyncio.timeout(grace):
+                await self._producer.stop()
+        except TimeoutError:
+            await self._abort()
+
+    async def _abort(self) -> None:
+        # stop() waits for batches that may never be answered, and has no other way to give up.
+        producer = self._producer
+        producer._message_accumulator.fail_all(kafka_errors.ProducerClosed())  # noqa: SLF001
+        await producer.client.close()
+        with suppress(asyncio.CancelledError):
+            await producer._sender.close()  # noqa: SLF001
+
+
+LEAVE_PATIENCE = 5.0  # seconds
+METADATA_PATIENCE = 3.0  # seconds until a topic that isn't found counts as unknown
+
+Moved = Callable[[frozenset[Partition]], Awaitable[None]]
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, assigned: Moved, revoked: Moved) -> None:
+        self._assigned = assigned
+        self._revoked = revoked
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        if revoked:
+            await self._revoked(frozenset(tuple(partition) for partition in revoked))
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        await self._assigned(frozenset(tuple(partition) for partition in assigned))
+
+
+class Reader:
+    """A member of a consumer group. It commits nothing by itself.
+
+    `revoked` is awaited before the group moves on, for at most `rebalance_timeout` seconds, and
+    nothing is handed out meanwhile; `assigned` before the first record of the new assignment.
+    A group without a commit begins at the earliest record.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        topics: Collection[str],
+        group: str,
+        *,
+        assigned: Moved,
+        revoked: Moved,
+        rebalance_timeout: float,
+    ) -> None:
+        self._config = config
+        self._topics = sorted(topics)
+        self._consumer = AIOKafkaConsumer(
+            **config.connection(),
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=config.fetch_wait_ms,
+            session_timeout_ms=int(config.session_timeout * 1000),
+            heartbeat_interval_ms=int(min(3.0, max(0.1, config.session_timeout / 10)) * 1000),
+            rebalance_timeout_ms=int(rebalance_timeout * 1000),
+            max_poll_interval_ms=LONGEST_POLL_INTERVAL,
+        )
+        self._listener = _Listener(assigned, revoked)
+
+    async def start(self) -> None:
+        """Joins the group; assignments come later. Raises Unavailable when no broker answers."""
+        with _ours(self._config):
+            self._consumer.subscribe(self._topics, listener=self._listener)
+            await self._consumer.start()
+
+    async def poll(self, seconds: float, max_records: int) -> dict[Partition, list[Record]]:
+        """What was fetched of all partitions, after at most `seconds` without any.
+
+        Raises OutOfRange; Unavailable, after which partitions may have been read without being
+        returned, so go back with `seek`.
+        """
+        try:
+            with _ours(self._config):
+                fetched = await self._consumer.getmany(
+                    timeout_ms=int(seconds * 1000), max_records=max_records
+                )
+        except Unavailable as trouble:
+            if not await self._mended(trouble.__cause__):
+                raise
+            return {}
+        return {tuple(place): list(map(_record, records)) for place, records in fetched.items()}
+
+    async def _mended(self, cause: BaseException | None) -> bool:
+        if isinstance(cause, kafka_errors.NoOffsetForPartitionError):
+            await self.rewind({tuple(cause.args[0]): None})
+            return True
+        if isinstance(cause, kafka_errors.OffsetOutOfRangeError):
+            ((partition, offset),) = cause.args[0].items()
+            raise OutOfRange(tuple(partition), offset) from cause
+        return False
+
+    async def rewind(self, places: Mapping[Partition, int | None]) -> None:
+        """Reads on from these offsets; None = from the commit, or the earliest record."""
+        with _ours(self._config):
+            for partition, offset in places.items():
+                place = TopicPartition(*partition)
+                if offset is None:
+                    offset = await self._consumer.committed(place)
+                if offset is None:
+                    await self._consumer.seek_to_beginning(place)
+                else:
+                    self._consumer.seek(place, offset)
+
+    async def commit(self, positions: Mapping[Partition, int], seconds: float) -> None:
+        """Raises Unavailable when it isn't taken within `seconds`."""
+        offsets = {TopicPartition(*partition): at for partition, at in positions.items()}
+        with _ours(self._config):
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._consumer.commit(offsets)
+            except TimeoutError:
+                raise kafka_errors.RequestTimedOutError from None
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Those that aren't assigned any more are left out, here and in `resume`."""
+        self._consumer.pause(*self._assigned(partitions))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.resume(*self._assigned(partitions))
+
+    def _assigned(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        mine = self._consumer.assignment()
+        return [TopicPartition(*partition) for partition in partitions if partition in mine]
+
+    def end(self, partition: Partition) -> int | None:
+        """The end of the partition as of the last fetch; None before the first one."""
+        for place in self._assigned([partition]):
+            end = self._consumer.last_stable_offset(place)
+            return None if end is None or end < 0 else int(end)
+        return None
+
+    async def position(self, partition: Partition) -> int:
+        """The offset that is read next. Raises Unavailable when it isn't assigned."""
+        with _ours(self._config):
+            return int(await self._consumer.position(TopicPartition(*partition)))
+
+    async def bounds(self, partition: Partition) -> tuple[int, int]:
+        """The offset of the earliest record, and the end."""
+        place = TopicPartition(*partition)
+        with _ours(self._config, partition[0]):
+            begin = await self._consumer.beginning_offsets([place])
+            end = await self._consumer.end_offsets([place])
+        return int(begin[place]), int(end[place])
+
+    async def check(self) -> None:
+        """Raises Unavailable when no broker answers, or a topic isn't there."""
+        if not await self._consumer._client.force_metadata_update():  # noqa: SLF001  no other probe
+            raise _translated(kafka_errors.NodeNotReadyError(), self._config, "")
+        for topic in self._topics:
+            if not self._consumer.partitions_for_topic(topic):
+                raise _translated(kafka_errors.UnknownTopicOrPartitionError(), self._config, topic)
+
+    async def stop(self) -> None:
+        """Leaves the group; when no broker answers, the session runs out instead."""
+        with suppress(kafka_errors.KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(LEAVE_PATIENCE):
+                await self._consumer.stop()
+
+
+def _record(record: ConsumerRecord) -> Record:
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        record.headers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewTopicSpec:
+    """A topic to be made, with three replicas, or as many as there are brokers.
+
+    With three, a write needs two of them in sync; `config` may say otherwise.
+    """
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+class Admin:
+    """Makes topics and looks at them and at groups. A context manager; raises Unavailable."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._admin = AIOKafkaAdminClient(**config.connection())
+
+    async def __aenter__(self) -> Self:
+        with _ours(self._config):
+            try:
+                await self._admin.start()
+            except BaseException:
+                await self._admin.close()
+                raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._admin.close()
+
+    async def brokers(self) -> int:
+        with _ours(self._config):
+            return len((await self._admin.describe_cluster())["brokers"])
+
+    async def create(self, topics: Sequence[NewTopicSpec]) -> list[str]:
+        """Makes those that aren't there, and returns their names, once all have leaders.
+
+        Several may do it at once. A topic that is there stays as it is.
+        """
+        made = []
+        replicas = min(3, await self.brokers())
+        for topic in topics:
+            with _ours(self._config, topic.name):
+                if await self._create(topic, replicas):
+                    made.append(topic.name)
+        await self._leaders({topic.name for topic in topics})
+        return made
+
+    async def _create(self, topic: NewTopicSpec, replicas: int) -> bool:
+        config = {"min.insync.replicas": "2" if replicas >= 3 else "1", **topic.config}
+        new = NewTopic(topic.name, topic.partitions, replicas, topic_configs=config)
+        answer = await self._admin.create_topics([new])
+        try:
+            _check(answer.topic_errors)
+        except kafka_errors.TopicAlreadyExistsError:
+            return False
+        return True
+
+    async def _leaders(self, names: set[str]) -> None:
+        async with asyncio.timeout(self._config.request_timeout):
+            while set(await self.partitions(names)) != names:  # noqa: ASYNC110  Kafka tells nobody
+                await asyncio.sleep(0.02)
+
+    async def partitions(self, names: Collection[str]) -> dict[str, int]:
+        """How many partitions each has; a topic without leaders for all of them isn't in it."""
+        with _ours(self._config):
+            described = await self._admin.describe_topics(sorted(names))
+        return {
+            topic["topic"]: len(topic["partitions"])
+            for topic in described
+            if topic["error_code"] == 0
+            and topic["partitions"]
+            and all(partition["leader"] >= 0 for partition in topic["partitions"])
+        }
+
+    async def topic_config(self, name: str) -> dict[str, str]:
+        """The topic's configuration, with what it inherits."""
+        with _ours(self._config, name):
+            answers = await self._admin.describe_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, name)]
+            )
+        return {entry[0]: entry[1] for entry in answers[0].resources[0][4]}
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Deletes topics with everything in them; those that aren't there are none."""
+        with _ours(self._config):
+            answer = await self._admin.delete_topics(list(names))
+            with suppress(kafka_errors.UnknownTopicOrPartitionError):
+                _check(answer.topic_error_codes)
+
+    async def ends(self, topic: str) -> dict[Partition, int]:
+        """The end of each partition: the offset that the next record gets."""
+        async with _Lookup(self._config) as lookup:
+            places = await self._places(topic)
+            with _ours(self._config, topic):
+                ends = await lookup.end_offsets(places)
+        return {tuple(place): int(end) for place, end in ends.items()}
+
+    async def committed(self, group: str, topic: str) -> dict[Partition, int]:
+        """What the group has committed; partitions without a commit are not in it."""
+        async with _Lookup(self._config, group) as lookup:
+            places = await self._places(topic)
+            with _ours(self._config, topic):
+                lookup.assign(places)
+                offsets = {tuple(place): await lookup.committed(place) for place in places}
+        return {partition: int(at) for partition, at in offsets.items() if at is not None}
+
+    async def _places(self, topic: str) -> list[TopicPartition]:
+        known = await self.partitions([topic])
+        return [TopicPartition(topic, number) for number in range(known.get(topic, 0))]
+
+
+class _Lookup:
+    """A consumer that reads nothing and joins no group, to ask for offsets."""
+
+    def __init__(self, config: KafkaConfig, group: str | None = None) -> None:
+        self._config = config
+        self._consumer = AIOKafkaConsumer(
+            **config.connection(), group_id=group, enable_auto_commit=False
+        )
+
+    async def __aenter__(self) -> AIOKafkaConsumer:
+        with _ours(self._config):
+            try:
+                await self._consumer.start()
+            except BaseException:
+                await self._consumer.stop()
+                raise
+        return self._consumer
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._consumer.stop()
+
+
+def _check(errors: Iterable[Sequence[Any]]) -> None:
+    for _, code, *_ in errors:
+        kind = kafka_errors.for_code(code)
+        if kind is not kafka_errors.NoError:
+            raise kind()

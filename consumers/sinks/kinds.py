@@ -1,0 +1,186 @@
+"""The seam of sinks: what a sink's class offers, and how a destination becomes a sink.
+
+A sink is one class in one module, named by an entry point of the group `event_router.sinks` whose
+name is the destination's `type`; ours are found in the same way.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from event_router.consumers.addresses import Resolver
+from event_router.consumers.http1 import Sender
+from event_router.consumers.ports import Producer, Sink
+from event_router.schemas.destination import Destination
+from event_router.schemas.errors import InvalidValue, Rejected
+
+log = logging.getLogger(__name__)
+
+GROUP = "event_router.sinks"
+
+
+class Fields(BaseModel):
+    """What people enter for a sink: unknown fields are refused, numbers may stand for strings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class NoCredentials(Fields):
+    """For sinks that need none."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaCluster:
+    """How a Kafka cluster is reached."""
+
+    bootstrap: str
+    security: str
+    sasl_mechanism: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkResources:
+    """What sinks share. `timeout` is for one attempt, `clock` the time of day, both in seconds.
+
+    `open_producer` connects to nothing yet; a destination's cluster in trouble is no trouble of
+    ours, so its producers report to a health of their own.
+    """
+
+    sender: Sender
+    resolver: Resolver
+    open_producer: Callable[[KafkaCluster], Producer]
+    timeout: float = 30.0
+    clock: Callable[[], float] = time.time
+
+
+class Shown(NamedTuple):
+    """Where a destination leads, for people."""
+
+    target: str
+    target_url: str | None = None
+
+
+class SinkType(Protocol):
+    """A sink's class. Its models complete what may be left out, generated secrets included."""
+
+    label: ClassVar[str]
+    Config: ClassVar[type[BaseModel]]
+    Credentials: ClassVar[type[BaseModel]]
+
+    def __init__(
+        self, destination: Destination, config: Any, credentials: Any, resources: SinkResources
+    ) -> None:
+        """`config` and `credentials` are of the models above. Connects to nothing yet."""
+        ...
+
+    @staticmethod
+    def shown(config: Any) -> Shown: ...
+
+    # The rest is ports.Sink; a Protocol of classes can't say "and makes one of these".
+    async def deliver(self, delivery: Any) -> Any: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Checked(NamedTuple):
+    """What was entered, valid and completed, as it is to be stored."""
+
+    config: dict[str, Any]
+    credentials: dict[str, Any]
+
+
+class SinkTypes:
+    """The sinks that are installed, by type. Each is imported when it is first needed."""
+
+    def __init__(self, found: Mapping[str, EntryPoint | type[SinkType]]) -> None:
+        self._found = dict(found)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._found))
+
+    def get(self, name: str) -> type[SinkType]:
+        """Raises Rejected `sink_not_installed`, also for one whose requirements are missing."""
+        found = self._found.get(name)
+        if found is None:
+            known = ", ".join(self.names)
+            raise Rejected("sink_not_installed", f"no sink {name!r}; there are: {known}")
+        if isinstance(found, EntryPoint):
+            found = self._found[name] = _loaded(found)
+        return found
+
+    def check(
+        self, name: str, config: Mapping[str, Any], credentials: Mapping[str, Any]
+    ) -> Checked:
+        """Raises InvalidValue that names the field, as in `config.url`."""
+        if name not in self._found:
+            raise InvalidValue("type", name, f"one of {', '.join(self.names)}")
+        kind = self.get(name)
+        return Checked(
+            _dumped(_entered("config", kind.Config, config)),
+            _dumped(_entered("credentials", kind.Credentials, credentials)),
+        )
+
+    def open(self, destination: Destination, resources: SinkResources) -> Sink:
+        """The destination's sink. Raises Rejected: `sink_not_installed` or `invalid_config`."""
+        kind = self.get(destination.type)
+        try:
+            config = _entered("config", kind.Config, destination.config)
+            credentials = _entered("credentials", kind.Credentials, destination.credentials)
+            return kind(destination, config, credentials, resources)
+        except InvalidValue as error:
+            raise Rejected("invalid_config", str(error)) from error
+
+    def shown(self, destination: Destination) -> Shown:
+        """Where it leads; nothing when its sink isn't installed, or its config not valid."""
+        try:
+            kind = self.get(destination.type)
+            return kind.shown(_entered("config", kind.Config, destination.config))
+        except (Rejected, InvalidValue):
+            return Shown("")
+
+
+def load_sinks() -> SinkTypes:
+    """All that are installed."""
+    return SinkTypes({point.name: point for point in entry_points(group=GROUP)})
+
+
+def _loaded(point: EntryPoint) -> type[SinkType]:
+    try:
+        kind: type[SinkType] = point.load()
+    except ImportError as error:
+        log.warning("sink.not_installed", extra={"sink": point.name, "detail": str(error)})
+        raise Rejected("sink_not_installed", f"sink {point.name!r}: {error}") from error
+    return kind
+
+
+def _dumped(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude_none=True)
+
+
+def _entered(part: str, model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise _invalid(part, model, error.errors()[0]) from None
+
+
+def _invalid(part: str, model: type[BaseModel], problem: Any) -> InvalidValue:
+    """The first problem, in our words. Credentials are never shown."""
+    field = ".".join((part, *map(str, problem["loc"])))
+    shown = "***" if part == "credentials" else problem["input"]
+    if problem["type"] == "missing":
+        return InvalidValue(field, None, "a value, and it is required")
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields) or "none"
+        return InvalidValue(field, shown, f"a known field; there are: {known}")
+    expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return InvalidValue(field, shown, expected)

@@ -1,0 +1,246 @@
+"""Webhooks: a POST of the payload, signed as Standard Webhooks 1.0.0 says.
+
+2xx is success, and nothing else is; redirects aren't followed.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from typing import ClassVar
+from urllib.parse import quote
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from event_router.consumers.http1 import Sender
+from event_router.consumers.http1_connection import HttpAnswer
+from event_router.consumers.http1_target import target_of
+from event_router.consumers.signing import key_of, new_secret, signature
+from event_router.consumers.sinks.kinds import Fields, Shown, SinkResources
+from event_router.schemas.delivery import Delivery
+from event_router.schemas.destination import Destination
+from event_router.schemas.errors import Answer, InvalidValue, Rejected, Unavailable
+
+USER_AGENT = f"event-router/{version('event-router')}"
+MAX_CUSTOM_HEADERS = 4096
+
+# Headers of the framing, of the connection and of the signature: nobody but us sets them.
+_RESERVED = {
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+}
+_RESERVED_PREFIXES = ("webhook-", "proxy-")
+_SYSTEM = {"id", "timestamp", "signature", "topic"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot or tilde: proxies drop such headers
+_VALUE = re.compile(r"[^\x00-\x20\x7f]([^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?")
+_PLAIN = re.compile(r"[!-$&-~]+")  # what a header can carry as it is, without `%`
+_PLAIN_SAFE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_WITH_RETRY_AFTER = (429, 503)
+_HEADERS = TypeAdapter(dict[str, str])
+
+
+class WebhookConfig(Fields):
+    """Where to, and headers to add: a JSON object of strings, as text."""
+
+    url: str
+    custom_headers: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_sent_to(cls, url: str) -> str:
+        try:
+            target_of(url)
+        except Rejected as error:
+            raise ValueError(f"an http or https URL ({error.detail})") from error
+        return url
+
+    @field_validator("custom_headers")
+    @classmethod
+    def _may_be_sent(cls, text: str | None) -> str | None:
+        _parsed_headers(text)
+        return text
+
+
+class WebhookCredentials(Fields):
+    """The secret that signs, made up when none is given; the previous one signs too until then."""
+
+    secret: str = Field(default_factory=new_secret, repr=False)
+    previous_secret: str | None = Field(None, repr=False)
+    previous_secret_invalid_at: AwareDatetime | None = None
+
+    @field_validator("secret", "previous_secret")
+    @classmethod
+    def _is_a_key(cls, secret: str | None) -> str | None:
+        if secret is not None:
+            try:
+                key_of(secret)
+            except InvalidValue as error:
+                raise ValueError(error.expected) from None
+        return secret
+
+    @model_validator(mode="after")
+    def _previous_ends(self) -> "WebhookCredentials":
+        if self.previous_secret is not None and self.previous_secret_invalid_at is None:
+            raise ValueError("with previous_secret_invalid_at, which previous_secret needs")
+        return self
+
+
+class WebhookSink:
+    """One destination's webhook."""
+
+    label: ClassVar[str] = "Webhook"
+    Config: ClassVar[type[BaseModel]] = WebhookConfig
+    Credentials: ClassVar[type[BaseModel]] = WebhookCredentials
+
+    def __init__(
+        self,
+        destination: Destination,
+        config: WebhookConfig,
+        credentials: WebhookCredentials,
+        resources: SinkResources,
+    ) -> None:
+        custom = _parsed_headers(config.custom_headers)
+        self._target = target_of(config.url, [("user-agent", USER_AGENT), *custom.items()])
+        self._pool = (destination.key, destination.version)
+        self._metadata = destination.delivery_metadata or {}
+        self._keys = _Keys(credentials)
+        self._sender: Sender = resources.sender
+        self._timeout = resources.timeout
+        self._clock = resources.clock
+
+    @staticmethod
+    def shown(config: WebhookConfig) -> Shown:
+        return Shown(config.url, config.url)
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        now = self._clock()
+        answer = await self._sender.post(
+            self._target,
+            self._headers(delivery, now),
+            delivery.data,
+            pool=self._pool,
+            deadline=asyncio.get_running_loop().time() + self._timeout,
+        )
+        return _taken(answer, now)
+
+    async def aclose(self) -> None:
+        self._sender.close_pool(self._pool)
+
+    def _headers(self, delivery: Delivery, now: float) -> list[tuple[str, str]]:
+        head = delivery.head
+        message_id = _header_text(head.event)
+        timestamp = int(now)
+        headers = [
+            ("content-type", _content_type(head.content_type)),
+            ("webhook-id", message_id),
+            ("webhook-timestamp", str(timestamp)),
+            (
+                "webhook-signature",
+                signature(self._keys.at(now), message_id, timestamp, delivery.data),
+            ),
+            ("webhook-topic", _header_text(head.topic)),
+        ]
+        if self._metadata or head.metadata:
+            headers += _metadata_headers({**self._metadata, **head.metadata})
+        return headers
+
+
+class _Keys:
+    """The keys that sign at a time: the current one first."""
+
+    def __init__(self, credentials: WebhookCredentials) -> None:
+        self._current = [key_of(credentials.secret)]
+        self._both = self._current
+        self._both_until = 0.0
+        until = credentials.previous_secret_invalid_at
+        if credentials.previous_secret is not None and until is not None:
+            self._both = [*self._current, key_of(credentials.previous_secret)]
+            self._both_until = until.timestamp()
+
+    def at(self, now: float) -> list[bytes]:
+        return self._both if now < self._both_until else self._current
+
+
+def _taken(answer: HttpAnswer, now: float) -> Answer:
+    """What a 2xx said; any other status raises Unavailable with the status as its code."""
+    result = Answer(str(answer.status), answer.status, answer.body)
+    if 200 <= answer.status < 300:
+        return result
+    retry_after = None
+    if answer.status in _WITH_RETRY_AFTER:
+        retry_after = seconds_to_wait(answer.header(b"retry-after"), now)
+    raise Unavailable(result.code, retry_after=retry_after, answer=result)
+
+
+def seconds_to_wait(retry_after: bytes | None, now: float) -> float | None:
+    """What `Retry-After` asks for, as seconds or as a date; None when it can't be read."""
+    text = (retry_after or b"").decode("latin-1").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+        aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, aware.timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _header_text(text: str) -> str:
+    """`text` as a header can carry it: percent-encoded (UTF-8) where it must be."""
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=_PLAIN_SAFE)
+
+
+def _content_type(text: str) -> str:
+    return text if _VALUE.fullmatch(text) else "application/octet-stream"
+
+
+def _metadata_headers(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Metadata as `webhook-<key>`; what can't be a header, or would be one of ours, is left out."""
+    by_name = {name.lower(): value for name, value in metadata.items()}
+    for name, value in by_name.items():
+        if name not in _SYSTEM and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
+            yield f"webhook-{name}", value
+
+
+def _parsed_headers(text: str | None) -> dict[str, str]:
+    """`custom_headers`; raises ValueError that says what would be right."""
+    if not text:
+        return {}
+    try:
+        headers = _HEADERS.validate_json(text)
+    except ValidationError as error:
+        raise ValueError("a JSON object of strings, as text") from error
+    for name, value in headers.items():
+        _check_header(name, value)
+    if len(text) > MAX_CUSTOM_HEADERS:
+        raise ValueError(f"at most {MAX_CUSTOM_HEADERS} characters long")
+    return headers
+
+
+def _check_header(name: str, value: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"without {name!r}: a header's name has letters, digits, - and _")
+    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
+        raise ValueError(f"without {name!r}, which is the router's to set")
+    if _VALUE.fullmatch(value) is None:
+        raise ValueError(f"right in {name!r}: a header's value is text without control characters")

@@ -1,0 +1,63 @@
+"""Destinations, deliveries and what sinks share, for tests."""
+
+from collections.abc import Callable
+from typing import Any
+
+from event_router.consumers.addresses import Resolver
+from event_router.consumers.http1 import Sender
+from event_router.consumers.ports import Producer
+from event_router.consumers.sinks.kinds import KafkaCluster, SinkResources
+from event_router.schemas.delivery import Delivery, DeliveryHead
+from event_router.schemas.destination import Destination
+from event_router.schemas.record import Place
+
+
+def a_destination(
+    kind: str, config: dict[str, Any], credentials: dict[str, Any], **more: Any
+) -> Destination:
+    return Destination(
+        tenant="acme",
+        id="one",
+        type=kind,
+        topics=("*",),
+        config=config,
+        credentials=credentials,
+        version="v1",
+        created_at=0,
+        updated_at=0,
+        **more,
+    )
+
+
+def a_delivery(event: str = "evt_1", data: bytes = b'{"a": 1}', **more: Any) -> Delivery:
+    head = DeliveryHead(
+        tenant="acme",
+        event=event,
+        destination="one",
+        origin=Place("events", 0, 0, 0),
+        topic="user.created",
+        time="2026-01-01T00:00:00Z",
+        source="/tests",
+        began=0,
+        **more,
+    )
+    return Delivery(head, data)
+
+
+def _no_producer(config: KafkaCluster) -> Producer:
+    raise AssertionError(f"{config.bootstrap}: this test opens no producer")
+
+
+def resources_with(
+    sender: Sender,
+    resolver: Resolver,
+    *,
+    timeout: float = 20.0,
+    clock: Callable[[], float] | None = None,
+) -> SinkResources:
+    resources = SinkResources(sender, resolver, _no_producer, timeout)
+    return (
+        resources
+        if clock is None
+        else SinkResources(sender, resolver, _no_producer, timeout, clock)
+    )
