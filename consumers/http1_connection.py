@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._served = 0
         self._waiter: asyncio.Future[HttpAnswer] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._reset()
 
@@ -62,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._kept = 0
         self._keep_alive = False
+        self._complete = False
 
     async def exchange(self, request: bytes, deadline: float) -> HttpAnswer:
         """The answer to `request`, by `deadline` (the loop's clock).
@@ -73,12 +76,11 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         waiter: asyncio.Future[HttpAnswer] = self._loop.create_future()
         self._waiter = waiter
-        timer = self._loop.call_at(deadline, self._fail, "timeout", "no answer in time")
+        self._keep_to(deadline)
         try:
             self._transport.write(request)
             return await waiter
         finally:
-            timer.cancel()
             self._waiter = None
             self._served += 1
             if not self.reusable:
@@ -95,7 +97,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_answered():
+        waiter = self._waiter
+        if waiter is None or waiter.done():
             self.abort()  # nobody asked: what it is of can't be known
             return
         self._read += len(data)
@@ -104,11 +107,13 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.reusable = False
             self._fail("protocol_error", f"not an HTTP/1.1 answer: {error}")
-        if not self._is_answered():
+        if self._read > MAX_HEAD:
             self._bound()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.reusable = False
+        if self._timer is not None:
+            self._timer.cancel()
         if self._waiter is not None and not self._waiter.done():
             self._lost(self._waiter, exc)
         self._on_lost(self)
@@ -116,7 +121,7 @@ class Connection(asyncio.Protocol):
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        if self._is_answered():
+        if self._complete:
             self.reusable = False  # an answer too many
         self._headers = []
 
@@ -135,7 +140,8 @@ class Connection(asyncio.Protocol):
             self._kept += len(self._body[-1])
 
     def on_message_complete(self) -> None:
-        if self._status >= _CONTINUES and not self._is_answered():
+        if self._status >= _CONTINUES and not self._complete:
+            self._complete = True
             # An answer that came before the whole request was sent ends the connection: a server
             # that refuses a body needn't be sent the rest of it.
             self.reusable = self._keep_alive and self._transport.get_write_buffer_size() == 0
@@ -143,8 +149,22 @@ class Connection(asyncio.Protocol):
 
     # What became of the exchange
 
-    def _is_answered(self) -> bool:
-        return self._waiter is None or self._waiter.done()
+    def _keep_to(self, deadline: float) -> None:
+        """A timer outlives its exchange and serves the next one: most never matter."""
+        self._deadline = deadline
+        if self._timer is None or self._timer.when() > deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._time_out)
+
+    def _time_out(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._keep_to(self._deadline)
+        else:
+            self._fail("timeout", "no answer in time")
 
     def _answered(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -157,7 +177,7 @@ class Connection(asyncio.Protocol):
     def _bound(self) -> None:
         if self._status and self._read > MAX_READ:
             self._answered()
-        elif not self._status and self._read > MAX_HEAD:
+        elif not self._status:
             self._fail("protocol_error", f"no end of the head in {MAX_HEAD} bytes")
 
     def _lost(self, waiter: "asyncio.Future[HttpAnswer]", exc: Exception | None) -> None:

@@ -267,6 +267,22 @@ async def test_a_server_that_never_answers_is_a_timeout(sender: Sender) -> None:
         assert await code_of(sender, server.url, seconds=0.1) == "timeout"
 
 
+async def test_each_request_on_a_kept_connection_has_its_own_deadline(sender: Sender) -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        await read_request(reader)
+        await asyncio.sleep(0.3)  # longer than the first one had
+        writer.write(OK)
+        await reader.read()
+
+    async with scripted(script) as server:
+        await posted(sender, server.url, seconds=0.2)
+        assert (await posted(sender, server.url, seconds=20)).status == 200
+        assert await code_of(sender, server.url, seconds=0.1) == "timeout"
+        assert server.connections == 1
+
+
 async def test_a_server_that_never_reads_is_a_timeout(sender: Sender) -> None:
     async def script(reader: Reader, writer: Writer) -> None:
         reader._transport.pause_reading()  # type: ignore[attr-defined]  # streams have no way to
