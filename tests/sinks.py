@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from event_router.consumers.addresses import Resolver
+from event_router.consumers.health import Health
 from event_router.consumers.http1 import Sender
+from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer
-from event_router.consumers.sinks.kinds import KafkaCluster, SinkResources
+from event_router.consumers.producer import KafkaProducer
+from event_router.consumers.sinks.kinds import SinkResources
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.destination import Destination
 from event_router.schemas.record import Place
@@ -44,8 +47,8 @@ def a_delivery(event: str = "evt_1", data: bytes = b'{"a": 1}', **more: Any) -> 
     return Delivery(head, data)
 
 
-def _no_producer(config: KafkaCluster) -> Producer:
-    raise AssertionError(f"{config.bootstrap}: this test opens no producer")
+def _producer(config: KafkaConfig) -> Producer:
+    return KafkaProducer(config, Health())
 
 
 def resources_with(
@@ -55,9 +58,7 @@ def resources_with(
     timeout: float = 20.0,
     clock: Callable[[], float] | None = None,
 ) -> SinkResources:
-    resources = SinkResources(sender, resolver, _no_producer, timeout)
+    resources = SinkResources(sender, resolver, _producer, timeout)
     return (
-        resources
-        if clock is None
-        else SinkResources(sender, resolver, _no_producer, timeout, clock)
+        resources if clock is None else SinkResources(sender, resolver, _producer, timeout, clock)
     )

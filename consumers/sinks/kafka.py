@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer
-from event_router.consumers.sinks.kinds import Fields, KafkaCluster, Shown, SinkResources
+from event_router.consumers.sinks.kinds import Fields, Shown, SinkResources
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, TooLarge, Unavailable
@@ -15,6 +16,21 @@ from event_router.schemas.record import Message
 
 _BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+
+Security = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+_SECURITY: dict[tuple[bool, bool], Security] = {
+    (False, False): "plaintext",
+    (False, True): "ssl",
+    (True, False): "sasl_plaintext",
+    (True, True): "sasl_ssl",
+}
+_MECHANISMS: dict[str, Mechanism] = {
+    "plain": "PLAIN",
+    "scram-sha-256": "SCRAM-SHA-256",
+    "scram-sha-512": "SCRAM-SHA-512",
+}
 
 
 class KafkaSinkConfig(Fields):
@@ -24,10 +40,6 @@ class KafkaSinkConfig(Fields):
     topic: str = Field(pattern=_TOPIC)
     tls: bool = True
     sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] | None = None
-
-    @property
-    def transport(self) -> str:
-        return "ssl" if self.tls else "plaintext"
 
     @field_validator("brokers")
     @classmethod
@@ -113,13 +125,14 @@ class KafkaSink:
         return [(name, value.encode()) for name, value in texts.items()]
 
 
-def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials) -> KafkaCluster:
-    security = f"sasl_{config.transport}" if config.sasl_mechanism else config.transport
-    mechanism = (config.sasl_mechanism or "plain").upper()
-    return KafkaCluster(
+def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials) -> KafkaConfig:
+    """Without idempotence, which needs a permission: at least once is what we promise."""
+    mechanism = config.sasl_mechanism
+    return KafkaConfig(
         bootstrap=config.brokers,
-        security=security,
-        sasl_mechanism=mechanism,
+        security=_SECURITY[mechanism is not None, config.tls],
+        sasl_mechanism=_MECHANISMS[mechanism or "plain"],
         username=credentials.username,
         password=credentials.password,
+        idempotent=False,
     )

@@ -7,7 +7,7 @@ name is the destination's `type`; ours are found in the same way.
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1 import Sender
+from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import InvalidValue, Rejected
@@ -36,17 +37,6 @@ class NoCredentials(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class KafkaCluster:
-    """How a Kafka cluster is reached."""
-
-    bootstrap: str
-    security: str
-    sasl_mechanism: str
-    username: str = ""
-    password: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class SinkResources:
     """What sinks share. `timeout` is for one attempt, `clock` the time of day, both in seconds.
 
@@ -56,7 +46,7 @@ class SinkResources:
 
     sender: Sender
     resolver: Resolver
-    open_producer: Callable[[KafkaCluster], Producer]
+    open_producer: Callable[[KafkaConfig], Producer]
     timeout: float = 30.0
     clock: Callable[[], float] = time.time
 

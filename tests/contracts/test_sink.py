@@ -1,12 +1,13 @@
 """The contract of `Sink`, on each of ours: a new sink adds a row to ROWS."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from event_router.consumers.addresses import Resolver, networks
 from event_router.consumers.http1 import Sender
@@ -14,6 +15,7 @@ from event_router.consumers.ports import Sink
 from event_router.consumers.signing import new_secret
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.schemas.errors import InvalidValue, Rejected, Unavailable
+from tests import services
 from tests.receivers import receiver
 from tests.sinks import a_delivery, a_destination, resources_with
 
@@ -38,14 +40,14 @@ class Row:
     config: dict[str, Any]
     unreachable: dict[str, Any]
     credentials: dict[str, Any]
-    arrived: Callable[[], list[Arrived]]
+    arrived: Callable[[], Awaitable[list[Arrived]]]
 
 
 @asynccontextmanager
-async def webhook() -> AsyncIterator[Row]:
+async def webhook(_: pytest.FixtureRequest) -> AsyncIterator[Row]:
     async with receiver() as server:
 
-        def arrived() -> list[Arrived]:
+        async def arrived() -> list[Arrived]:
             return [
                 Arrived(
                     request.body,
@@ -70,12 +72,52 @@ async def webhook() -> AsyncIterator[Row]:
         )
 
 
-ROWS: dict[str, Callable[[], AbstractAsyncContextManager[Row]]] = {"webhook": webhook}
+@asynccontextmanager
+async def kafka_topic(request: pytest.FixtureRequest) -> AsyncIterator[Row]:
+    kafka: services.Kafka = request.getfixturevalue("kafka")
+    topic = services.unique()
+    await kafka.make_topics({topic: 1})
+
+    async def arrived() -> list[Arrived]:
+        return [
+            Arrived(
+                record.value,
+                headers["event-id"],
+                headers["topic"],
+                headers["content-type"],
+                headers,
+            )
+            for record in await records_of(kafka.bootstrap, topic)
+            for headers in [{name: value.decode() for name, value in record.headers}]
+        ]
+
+    config = {"brokers": kafka.bootstrap, "topic": topic, "tls": False}
+    yield Row("kafka", config, {**config, "brokers": "127.0.0.1:1"}, {}, arrived)
+
+
+async def records_of(bootstrap: str, topic: str) -> list[Any]:
+    """All records of the topic's only partition."""
+    partition = TopicPartition(topic, 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer.assign([partition])
+    await consumer.start()
+    try:
+        (end,) = (await consumer.end_offsets([partition])).values()
+        records: list[Any] = []
+        while len(records) < end:
+            records += [await consumer.getone()]
+        return records
+    finally:
+        await consumer.stop()
+
+
+Rows = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Row]]
+ROWS: dict[str, Rows] = {"kafka": kafka_topic, "webhook": webhook}
 
 
 @pytest.fixture(params=sorted(ROWS))
 async def row(request: pytest.FixtureRequest) -> AsyncIterator[Row]:
-    async with ROWS[request.param]() as row:
+    async with ROWS[request.param](request) as row:
         yield row
 
 
@@ -108,6 +150,10 @@ async def open_sink(row: Row) -> AsyncIterator[Open]:
         await sender.aclose()
 
 
+def test_every_sink_has_a_row() -> None:
+    assert sorted(ROWS) == sorted(SINKS.names)
+
+
 @pytest.mark.parametrize(
     "data",
     [b'{ "b":1,\t"a": 12345678901234567890.10 }\n', b"", b"\x00\xff\r\n\r\n", b"x" * 500_000],
@@ -116,7 +162,7 @@ async def open_sink(row: Row) -> AsyncIterator[Open]:
 async def test_the_payload_arrives_byte_for_byte(row: Row, open_sink: Open, data: bytes) -> None:
     answer = await open_sink().deliver(a_delivery("evt_1", data, content_type="text/x"))
     assert answer.code
-    (arrived,) = row.arrived()
+    (arrived,) = await row.arrived()
     assert arrived[:4] == (data, "evt_1", "user.created", "text/x")
 
 
@@ -124,20 +170,20 @@ async def test_a_duplicate_carries_the_same_id(row: Row, open_sink: Open) -> Non
     sink = open_sink()
     for _ in range(2):
         await sink.deliver(a_delivery("evt_2"))
-    assert [arrived.event for arrived in row.arrived()] == ["evt_2", "evt_2"]
+    assert [arrived.event for arrived in await row.arrived()] == ["evt_2", "evt_2"]
 
 
 async def test_deliveries_at_once_all_arrive(row: Row, open_sink: Open) -> None:
     sink = open_sink()
     names = [f"evt_{number}" for number in range(50)]
     await asyncio.gather(*(sink.deliver(a_delivery(name)) for name in names))
-    assert sorted(arrived.event for arrived in row.arrived()) == sorted(names)
+    assert sorted(arrived.event for arrived in await row.arrived()) == sorted(names)
 
 
 async def test_metadata_arrive_and_the_events_own_win(row: Row, open_sink: Open) -> None:
     sink = open_sink(delivery_metadata={"both": "destination", "fixed": "1"})
     await sink.deliver(a_delivery(metadata={"both": "event", "own": "2"}))
-    (arrived,) = row.arrived()
+    (arrived,) = await row.arrived()
     expected = {"both": "event", "fixed": "1", "own": "2"}
     assert expected.items() <= arrived.metadata.items()
 
@@ -145,7 +191,7 @@ async def test_metadata_arrive_and_the_events_own_win(row: Row, open_sink: Open)
 async def test_metadata_override_nothing_of_the_events(row: Row, open_sink: Open) -> None:
     names = ("id", "event-id", "topic", "timestamp", "content-type", "Content-Type", "ID")
     await open_sink().deliver(a_delivery(metadata=dict.fromkeys(names, "evil")))
-    (arrived,) = row.arrived()
+    (arrived,) = await row.arrived()
     assert arrived[1:4] == ("evt_1", "user.created", "application/json")
 
 
@@ -160,7 +206,7 @@ async def test_a_destination_inside_is_refused(row: Row, open_sink: Open) -> Non
     with pytest.raises(Unavailable) as caught:
         await open_sink(allowed="10.0.0.0/8").deliver(a_delivery())
     assert caught.value.code == "forbidden_address"
-    assert row.arrived() == []
+    assert await row.arrived() == []
 
 
 async def test_a_cancelled_delivery_leaves_the_sink_in_order(row: Row, open_sink: Open) -> None:
@@ -172,7 +218,7 @@ async def test_a_cancelled_delivery_leaves_the_sink_in_order(row: Row, open_sink
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     await sink.deliver(a_delivery("evt_3"))
-    assert {"evt_1", "evt_3"} <= {arrived.event for arrived in row.arrived()}
+    assert {"evt_1", "evt_3"} <= {arrived.event for arrived in await row.arrived()}
 
 
 async def test_a_sink_may_be_closed_unused_and_twice(open_sink: Open) -> None:
