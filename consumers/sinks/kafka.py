@@ -89,7 +89,8 @@ class KafkaSink:
                 producer = await self._opened()
                 (result,) = await producer.send([message])
         except TimeoutError as error:
-            detail = f"{self._cluster.bootstrap} didn't acknowledge in time"
+            what = f"{self._cluster.bootstrap} didn't acknowledge in time"
+            detail = f"{what}: check brokers, topic and credentials"
             raise Unavailable("timeout", detail) from error
         if isinstance(result, TooLarge):
             raise result

@@ -1,0 +1,131 @@
+"""The Kafka topic sink: what is its own beyond the contract."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from event_router.consumers.addresses import Resolver, networks
+from event_router.consumers.http1 import Sender
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.ports import Producer, Sink
+from event_router.consumers.sinks.kinds import SinkResources, load_sinks
+from event_router.schemas.errors import InvalidValue, TooLarge, Unavailable
+from tests import services
+from tests.sinks import a_delivery, a_destination, resources_with
+
+SINKS = load_sinks()
+
+
+@pytest.fixture
+async def resources() -> AsyncIterator[SinkResources]:
+    resolver = Resolver(networks("127.0.0.0/8", "::1/128"))
+    sender = Sender(resolver)
+    yield resources_with(sender, resolver, timeout=20)
+    await sender.aclose()
+
+
+def kafka_sink(
+    resources: SinkResources, config: dict[str, Any], credentials: dict[str, Any] | None = None
+) -> Sink:
+    return SINKS.open(a_destination("kafka", config, credentials or {}), resources)
+
+
+async def test_the_events_id_is_the_key(
+    kafka: services.Kafka, namespace: str, resources: SinkResources
+) -> None:
+    await kafka.make_topics({namespace: 4})
+    config = {"brokers": kafka.bootstrap, "topic": namespace, "tls": "false"}
+    sink = kafka_sink(resources, config)
+    await asyncio.gather(*(sink.deliver(a_delivery("ü_1")) for _ in range(3)))
+    await sink.aclose()
+    async with AIOKafkaConsumer(
+        namespace, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
+    ) as consumer:
+        records = [await consumer.getone() for _ in range(3)]
+    assert {record.key for record in records} == {"ü_1".encode()}
+    assert len({record.partition for record in records}) == 1
+
+
+async def test_it_logs_in_with_sasl(
+    faulty_kafka: services.Kafka, namespace: str, resources: SinkResources
+) -> None:
+    await faulty_kafka.make_topics({namespace: 1})
+    config = {
+        "brokers": faulty_kafka.sasl_bootstrap,
+        "topic": namespace,
+        "tls": False,
+        "sasl_mechanism": "plain",
+    }
+    credentials = {"username": services.SASL_USER, "password": services.SASL_PASSWORD}
+    sink = kafka_sink(resources, config, credentials)
+    assert (await sink.deliver(a_delivery())).code == "OK"
+    await sink.aclose()
+
+
+async def test_a_payload_that_no_topic_takes_is_rejected(
+    kafka: services.Kafka, namespace: str, resources: SinkResources
+) -> None:
+    await kafka.make_topics({namespace: 1})
+    config = {"brokers": kafka.bootstrap, "topic": namespace, "tls": False}
+    sink = kafka_sink(resources, config)
+    with pytest.raises(TooLarge):
+        await sink.deliver(a_delivery(data=b"x" * (2 << 20)))
+    assert (await sink.deliver(a_delivery())).code == "OK"
+    await sink.aclose()
+
+
+async def test_one_broker_inside_refuses_the_cluster(resources: SinkResources) -> None:
+    sink = kafka_sink(resources, {"brokers": "[::1]:9092, 10.0.0.1:9092", "topic": "t"})
+    with pytest.raises(Unavailable, match=r"10\.0\.0\.1") as caught:
+        await sink.deliver(a_delivery())
+    assert caught.value.code == "forbidden_address"
+
+
+@pytest.mark.parametrize(
+    ("entered", "security", "mechanism"),
+    [
+        ({}, "ssl", "PLAIN"),
+        ({"tls": "false"}, "plaintext", "PLAIN"),
+        ({"sasl_mechanism": "scram-sha-512"}, "sasl_ssl", "SCRAM-SHA-512"),
+        ({"sasl_mechanism": "plain", "tls": False}, "sasl_plaintext", "PLAIN"),
+    ],
+)
+async def test_what_is_entered_says_how_the_cluster_is_spoken_to(
+    resources: SinkResources, entered: dict[str, Any], security: str, mechanism: str
+) -> None:
+    opened: list[KafkaConfig] = []
+
+    def refuse(config: KafkaConfig) -> Producer:
+        opened.append(config)
+        raise Unavailable("enough")
+
+    config = {"brokers": "127.0.0.1:1,127.0.0.1:2", "topic": "t", **entered}
+    asking = SinkResources(resources.sender, resources.resolver, refuse)
+    with pytest.raises(Unavailable, match="enough"):
+        await kafka_sink(asking, config, {"username": "u", "password": "p"}).deliver(a_delivery())
+    assert opened[0].bootstrap == "127.0.0.1:1,127.0.0.1:2"
+    assert (opened[0].security, opened[0].sasl_mechanism) == (security, mechanism)
+    assert (opened[0].username, opened[0].password) == ("u", "p")
+
+
+@pytest.mark.parametrize(
+    ("entered", "field"),
+    [
+        ({"brokers": ""}, "config.brokers"),
+        ({"brokers": "a.example"}, "config.brokers"),
+        ({"brokers": "a.example:9092,"}, "config.brokers"),
+        ({"brokers": "http://a.example:9092"}, "config.brokers"),
+        ({"topic": ""}, "config.topic"),
+        ({"topic": "a/b"}, "config.topic"),
+        ({"topic": "a\n"}, "config.topic"),
+        ({"tls": "maybe"}, "config.tls"),
+        ({"sasl_mechanism": "gssapi"}, "config.sasl_mechanism"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(entered: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        SINKS.check("kafka", {"brokers": "a.example:9092", "topic": "t", **entered}, {})
+    assert caught.value.field == field
