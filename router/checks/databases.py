@@ -1,0 +1,116 @@
+"""Are the databases there, with the tables of this version, and do their secrets open?"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, select
+
+from event_router.router.checks.finding import Finding, ok, problem
+from event_router.router.store import migrations
+from event_router.router.store.database import Database, database_url
+from event_router.router.store.migrate import Which
+from event_router.router.store.secrets import Secrets
+from event_router.router.store.tables import destinations
+from event_router.schemas.delivery import DestinationKey
+from event_router.schemas.errors import InvalidValue, Unavailable
+
+PATIENCE = 10.0
+VARIABLE: dict[Which, str] = {"registry": "ROUTER_DATABASE", "log": "ROUTER_LOG_DATABASE"}
+
+
+async def examine_database(url: str, which: Which) -> Finding:
+    subject = f"{which} database"
+    start = f"start it, or set {VARIABLE[which]} to its URL"
+    try:
+        found = await _current(url, which)
+    except InvalidValue as error:
+        return problem(subject, str(error), f"correct {VARIABLE[which]}")
+    except Unavailable as error:
+        return problem(subject, error.detail, start)
+    except TimeoutError:
+        return problem(subject, f"no answer within {PATIENCE:g} s", start)
+    return judge_revision(subject, found, _newest(which))
+
+
+async def examine_secrets(url: str, keys: Sequence[str]) -> Finding:
+    """Opens what is sealed in the registry; nothing of it is shown."""
+    advice = "set ROUTER_SECRETS_KEYS to k1:KEY, KEY from `openssl rand -base64 32`"
+    if not keys:
+        return problem("secrets", "there is no key to seal destinations' credentials with", advice)
+    try:
+        secrets = Secrets(keys)
+    except InvalidValue as error:
+        return problem("secrets", str(error), advice)
+    try:
+        closed, total = await _closed(url, secrets)
+    except (InvalidValue, Unavailable, TimeoutError):
+        return ok("secrets", "the keys are well-formed; the registry can't be asked")
+    if closed:
+        return problem(
+            "secrets",
+            f"the credentials of {len(closed)} of {total} destinations don't open: {closed[0]}",
+            "add the key that sealed them at the end of ROUTER_SECRETS_KEYS",
+        )
+    return ok("secrets", f"the credentials of all {total} destinations open")
+
+
+def judge_revision(subject: str, found: str | None, newest: str) -> Finding:
+    if found == newest:
+        return ok(subject, "has the tables of this version")
+    if found is None:
+        return problem(subject, "has no tables yet", "run `router init`")
+    return problem(
+        subject,
+        f"its tables are of version {found}, this router's of {newest}",
+        "run `router init`; if it says that it doesn't know the version, install a newer router",
+    )
+
+
+def _newest(which: Which) -> str:
+    folder = Path(str(migrations.__file__)).parent
+    scripts = ScriptDirectory(str(folder), version_locations=[str(folder / which)])
+    return str(scripts.get_current_head())
+
+
+async def _current(url: str, which: Which) -> str | None:
+    def revision(connection: Connection) -> str | None:
+        options = {"version_table": f"{which}_version"}
+        return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+    if _is_file_to_be_made(url):
+        return None
+    database = Database(url, connections=1)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await database.read(revision)
+    finally:
+        await database.aclose()
+
+
+async def _closed(url: str, secrets: Secrets) -> tuple[list[str], int]:
+    """Why each that doesn't open doesn't, and how many there are in all."""
+    if _is_file_to_be_made(url):
+        return [], 0
+    query = select(destinations.c.tenant, destinations.c.id, destinations.c.sealed)
+    database = Database(url, connections=1)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            rows = await database.read(lambda connection: connection.execute(query).all())
+    finally:
+        await database.aclose()
+    reasons = []
+    for row in rows:
+        try:
+            secrets.open(DestinationKey(row.tenant, row.id), row.sealed)
+        except Unavailable as error:
+            reasons.append(error.detail)
+    return reasons, len(rows)
+
+
+def _is_file_to_be_made(url: str) -> bool:
+    """SQLite makes its file when it is opened, and looking must not make any."""
+    parsed = database_url(url)
+    return parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists()
