@@ -1,10 +1,11 @@
 """Filters: a pattern that an event must match (operators as in Outpost's API).
 
 A pattern is a JSON object. Its keys are names to descend into, or operators; all must hold.
-A scalar matches an equal scalar, or an array that contains it.
+A scalar matches an equal scalar, or an array that contains it; an array matches an array that has
+all of its parts. What is missing isn't null. Times are compared as the texts that they are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from event_router.schemas.errors import InvalidValue
@@ -16,8 +17,8 @@ _MISSING = object()
 
 
 def matches(pattern: Any, value: Any) -> bool:
-    """Whether `value` has what `pattern` asks for. Total: it never raises."""
-    if isinstance(pattern, Mapping):
+    """Whether `value` has what `pattern` asks for. Never raises for a pattern that was checked."""
+    if isinstance(pattern, dict):
         return all(_holds(name, operand, value) for name, operand in pattern.items())
     if isinstance(pattern, list):
         return isinstance(value, list) and all(_contains(value, part) for part in pattern)
@@ -28,7 +29,7 @@ def _holds(name: str, operand: Any, value: Any) -> bool:
     operator = _OPERATORS.get(name)
     if operator is not None:
         return operator(value, operand)
-    return matches(operand, value.get(name, _MISSING) if isinstance(value, Mapping) else _MISSING)
+    return matches(operand, value.get(name, _MISSING) if isinstance(value, dict) else _MISSING)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -37,7 +38,7 @@ def _same(one: Any, other: Any) -> bool:
         return one is other
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     return bool(one == other)
 
@@ -62,9 +63,8 @@ def _in(value: Any, operand: Any) -> bool:
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     def holds(value: Any, operand: Any) -> bool:
-        return (
-            _kind(value) is not None and _kind(value) is _kind(operand) and compare(value, operand)
-        )
+        kind = _kind(value)
+        return kind is not None and kind is _kind(operand) and compare(value, operand)
 
     return holds
 
@@ -106,34 +106,35 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 _TEXT = ("$startsWith", "$endsWith")
 _ORDER = ("$gt", "$gte", "$lt", "$lte")
 _LISTS = ("$or", "$and")
+_OF_PATTERNS = ("$or", "$and", "$not")
 
 
 def checked_filter(pattern: Any) -> dict[str, Any]:
     """`pattern`, when it can be evaluated on every event; else InvalidValue names the place."""
     if not isinstance(pattern, dict):
         raise InvalidValue("filter", pattern, "an object")
-    for name in pattern:
-        if name not in FIELDS and name not in _OPERATORS:
-            raise InvalidValue(f"filter.{name}", name, f"one of {', '.join(FIELDS)} or an operator")
-    _check(pattern, "filter", 0)
+    _check(pattern, "filter", 0, names_fields=True)
     return pattern
 
 
-def _check(pattern: Any, path: str, depth: int) -> None:
+def _check(pattern: Any, path: str, depth: int, *, names_fields: bool) -> None:
+    """`names_fields` where names are the event's fields, not those of something within one."""
     if depth > DEEPEST:
         raise InvalidValue(path, "…", f"at most {DEEPEST} levels deep")
-    if isinstance(pattern, Mapping):
+    if isinstance(pattern, dict):
         for name, operand in pattern.items():
-            _check_operand(name, operand, f"{path}.{name}")
-            _check(operand, f"{path}.{name}", depth + 1)
+            place = f"{path}.{name}"
+            if names_fields and name not in FIELDS and not name.startswith("$"):
+                raise InvalidValue(place, name, f"one of {', '.join(FIELDS)}, or an operator")
+            if name.startswith("$"):
+                _check_operand(name, operand, place)
+            _check(operand, place, depth + 1, names_fields=names_fields and name in _OF_PATTERNS)
     elif isinstance(pattern, list):
         for index, part in enumerate(pattern):
-            _check(part, f"{path}[{index}]", depth + 1)
+            _check(part, f"{path}[{index}]", depth + 1, names_fields=names_fields)
 
 
 def _check_operand(name: str, operand: Any, path: str) -> None:
-    if not name.startswith("$"):
-        return
     if name not in _OPERATORS:
         raise InvalidValue(path, name, f"an operator ({', '.join(_OPERATORS)})")
     if name in _TEXT and not isinstance(operand, str):

@@ -1,5 +1,6 @@
 """Which destinations an event goes to. Pure: the same event and view give the same answer."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -49,5 +50,16 @@ def _subscribed(event: Event, destination: Destination) -> bool:
 def _parsed(data: bytes) -> Any:
     try:
         return _any_json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except msgspec.DecodeError:
+        return _parsed_leniently(data)
+    except RecursionError:
+        return None
+
+
+def _parsed_leniently(data: bytes) -> Any:
+    """Numbers beyond a float, half surrogates and a byte order mark are no reason not to match
+    what stands next to them."""
+    try:
+        return json.loads(data, parse_int=float)
+    except (ValueError, RecursionError):
         return None

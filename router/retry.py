@@ -7,39 +7,21 @@ retry can mend (`rejected`), an event that isn't eligible and a manual retry get
 from dataclasses import dataclass
 from zlib import crc32
 
+from event_router.router.delays import Delays, FixedDelays
+from event_router.router.settings import Settings
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.delivery import DeliveryHead
 from event_router.schemas.destination import Destination
 
 LONGEST_RETRY_AFTER = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class FixedDelays:
-    """Seconds before each retry; the last one repeats."""
-
-    seconds: tuple[float, ...]
-
-    def delay(self, attempt: int, dice: float) -> float:  # noqa: ARG002  fixed: no dice
-        return self.seconds[min(attempt, len(self.seconds)) - 1]
-
-
-@dataclass(frozen=True, slots=True)
-class ExponentialDelays:
-    """Full jitter: anything from 0 to the doubled delay, at most `longest` seconds."""
-
-    first: float
-    longest: float
-
-    def delay(self, attempt: int, dice: float) -> float:
-        return float(min(self.first * 2 ** min(attempt - 1, 60), self.longest) * dice)
+EXPONENTIAL_LIMIT = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """`limit` counts retries: a delivery has at most `limit` + 1 attempts. Age in seconds."""
 
-    delays: FixedDelays | ExponentialDelays
+    delays: Delays
     limit: int
     max_age: float
 
@@ -92,6 +74,16 @@ def dice_of(head: DeliveryHead) -> float:
     origin = head.origin
     text = f"{origin.partition}:{origin.offset}:{head.destination}:{head.round}:{head.attempt}"
     return crc32(text.encode()) / 2**32
+
+
+def policy_from(settings: Settings) -> RetryPolicy:
+    """The global policy. Without a limit there are as many retries as the list has delays, or
+    EXPONENTIAL_LIMIT."""
+    delays = settings.retry_schedule
+    limit = len(delays.seconds) if isinstance(delays, FixedDelays) else EXPONENTIAL_LIMIT
+    if settings.retry_limit is not None:
+        limit = settings.retry_limit
+    return RetryPolicy(delays, limit, settings.retry_max_age)
 
 
 def policy_for(destination: Destination | None, default: RetryPolicy) -> RetryPolicy:

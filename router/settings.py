@@ -1,17 +1,29 @@
-"""Everything that can be set, read from the environment (`ROUTER_*`) once, at start."""
+"""Everything that can be set, read from the environment (`ROUTER_*`) once, at start.
 
+A variable that is empty counts as not set.
+"""
+
+import base64
 import difflib
 import os
+import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from event_router.schemas.errors import EventRouterError
+from event_router.router.delays import Delays, FixedDelays, read_delays
+from event_router.schemas.errors import EventRouterError, InvalidValue
 
 PREFIX = "ROUTER_"
+SECRET = "***"  # noqa: S105  what is shown instead of one
+
+_SECRETS = {"kafka_password", "api_key", "jwt_secret", "secrets_keys"}
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
+_DATABASE = r"^((sqlite|postgresql)(\+[a-z]+)?://.+)?$"
+_PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")
 
 
 class SettingsError(EventRouterError):
@@ -21,7 +33,7 @@ class SettingsError(EventRouterError):
 class Settings(BaseModel):
     """All settings, with their defaults. Each is `ROUTER_` and the name in capitals."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, comma-separated")
     kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
@@ -38,14 +50,31 @@ class Settings(BaseModel):
     kafka_idempotent: bool = Field(True, description="idempotent producer; off for tansu")
     kafka_fetch_wait_ms: int = Field(500, ge=1, description="long poll; 20 for tansu")
     kafka_session_timeout: float = Field(10.0, ge=1, description="seconds until a member is gone")
-    redis: str = Field("redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL")
+    redis: str = Field(
+        "redis://127.0.0.1:6379/0",
+        repr=False,
+        pattern=r"^(rediss?|unix)://.",
+        description="redis://, rediss:// or unix:// URL",
+    )
     redis_max_bytes: int = Field(
         1 << 30, ge=1 << 20, description="bound of the schedule, in bytes of bodies"
     )
-    database: str = Field("", description="SQLAlchemy URL of the registry; '' = SQLite in data_dir")
-    log_database: str = Field("", description="SQLAlchemy URL of the log; '' = SQLite in data_dir")
+    database: str = Field(
+        "",
+        repr=False,
+        pattern=_DATABASE,
+        description="SQLAlchemy URL of the registry; empty = SQLite in ROUTER_DATA_DIR",
+    )
+    log_database: str = Field(
+        "",
+        repr=False,
+        pattern=_DATABASE,
+        description="SQLAlchemy URL of the log; empty = SQLite in ROUTER_DATA_DIR",
+    )
     namespace: str = Field(
-        "", pattern=r"[A-Za-z0-9_-]{0,64}$", description="prefixes topics, groups and Redis keys"
+        "",
+        pattern=r"^[A-Za-z0-9_-]{0,64}$",
+        description="prefixes topics, groups and Redis keys; letters, digits, _ and -",
     )
     partitions: int = Field(16, ge=1, le=64, description="of the topics that `router init` makes")
     api_host: str = Field("127.0.0.1", description="where the API listens")
@@ -58,12 +87,15 @@ class Settings(BaseModel):
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="private networks (CIDR) that sinks may reach, comma-separated"
     )
-    retry_schedule: tuple[float, ...] = Field(
-        (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0),
-        description="seconds before each retry, comma-separated",
+    retry_schedule: Delays = Field(
+        FixedDelays((5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0)),
+        description="seconds before each retry, comma-separated, or exponential:FIRST:LONGEST "
+        "(full jitter, doubling)",
     )
     retry_limit: int | None = Field(
-        None, ge=0, description="most retries; '' = the length of the schedule"
+        None,
+        ge=0,
+        description="most retries; empty = as many as the list is long, 10 when exponential",
     )
     retry_max_age: float = Field(
         7 * 86400.0, gt=0, description="seconds after which a delivery isn't retried"
@@ -75,7 +107,9 @@ class Settings(BaseModel):
     )
     max_event_bytes: int = Field(512 * 1024, ge=1024, description="largest payload")
     secrets_keys: tuple[str, ...] = Field(
-        (), description="name:base64 of 32 bytes, comma-separated; the first one encrypts"
+        (),
+        repr=False,
+        description="name:base64 of 32 bytes, comma-separated; the first one encrypts",
     )
     log_retention_days: float = Field(30, gt=0, description="settled events are kept this long")
     drain_timeout: float = Field(5.0, gt=0, description="seconds for what runs when stopping")
@@ -84,17 +118,37 @@ class Settings(BaseModel):
     )
     data_dir: Path = Field(Path(".data"), description="files of the embedded default")
 
-    @field_validator("topics", "secrets_keys", "retry_schedule", "allow_networks", mode="before")
+    @field_validator("topics", "secrets_keys", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("allow_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return tuple(map(ip_network, _parts(value))) if isinstance(value, str) else value
+
+    @field_validator("retry_schedule", mode="before")
+    @classmethod
+    def _delays(cls, value: Any) -> Any:
+        try:
+            return read_delays(value) if isinstance(value, str) else value
+        except InvalidValue as error:
+            raise ValueError(f"should be {error.expected}") from error
+
+    @field_validator("kafka")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        if not all(_BROKER.fullmatch(broker.strip()) for broker in value.split(",")):
+            raise ValueError("should be host:port, comma-separated")
         return value
 
-    @field_validator("retry_limit", mode="before")
+    @field_validator("secrets_keys")
     @classmethod
-    def _empty_is_none(cls, value: Any) -> Any:
-        return None if value == "" else value
+    def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_is_key(key) for key in value):
+            raise ValueError("should be name:base64 of 32 bytes, comma-separated")
+        return value
 
     @property
     def registry_url(self) -> str:
@@ -118,28 +172,73 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environ.items()
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) and value.strip()
     }
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from None
+        lines = (_line(problem, given) for problem in error.errors())
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+
+
+def describe_settings(settings: Settings | None = None) -> list[tuple[str, str, str]]:
+    """(variable, default, description) of each setting; of `settings`, what holds instead of the
+    default. Secrets are masked."""
+    return [
+        (_variable(name), _shown(name, _value(settings, name)), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _value(settings: Settings | None, name: str) -> object:
+    return getattr(settings, name) if settings else Settings.model_fields[name].default
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if value is None or value == "" or value == ():
+        return ""
+    if name in _SECRETS:
+        return SECRET
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return _PASSWORD.sub(SECRET, str(value))
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_key(key: str) -> bool:
+    name, _, encoded = key.partition(":")
+    try:
+        return bool(name) and len(base64.b64decode(encoded, validate=True)) == 32
+    except ValueError:
+        return False
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
-    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    known = [_variable(name) for name in Settings.model_fields]
     lines = []
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
             lines.append(f"{name} is not a setting; did you mean {nearest}?")
     return lines
 
 
-def _line(problem: Any) -> str:
-    name = f"{PREFIX}{str(problem['loc'][0]).upper()}"
-    value = problem["input"]
-    secret = isinstance(value, SecretStr) or any(
-        part in name for part in ("KEY", "SECRET", "PASSWORD")
-    )
-    return f"{name}={'***' if secret else value}: {problem['msg']}"
+def _line(problem: Any, given: Mapping[str, str]) -> str:
+    """Variable, value, what is wrong with it, and what it is for."""
+    name = str(problem["loc"][0])
+    wrong = problem["msg"].removeprefix("Value error, ")
+    about = Settings.model_fields[name].description
+    return f"{_variable(name)}={_shown(name, given[name])}: {wrong} ({about})"

@@ -16,8 +16,9 @@ from event_router.consumers.health import Health
 from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Sink, TenantView
+from event_router.router.delays import FixedDelays
 from event_router.router.duplicates.memory import MemoryDuplicates
-from event_router.router.retry import FixedDelays, RetryPolicy
+from event_router.router.retry import RetryPolicy
 from event_router.router.route import Route
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
