@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from event_router.schemas.delivery import VERSION, DeliveryHead
-from event_router.schemas.record import Count, Int64, Place
+from event_router.schemas.record import Count, Headers, Int64, Place
 
 BODY_KEPT = 16 * 1024
 
@@ -62,7 +62,7 @@ class DeadHead(msgspec.Struct, frozen=True, gc=False):
     reason: str
     detail: str
     place: Place
-    headers: list[tuple[str, bytes | None]]
+    headers: Headers
     at: Int64
     delivery: DeliveryHead | None = None
     v: int = VERSION
