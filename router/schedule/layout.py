@@ -54,4 +54,4 @@ def nonces() -> Iterator[int]:
 
 
 def lease_ms(seconds: float) -> int:
-    return int(min(seconds, MAX_LEASE) * 1000)
+    return round(min(seconds, MAX_LEASE) * 1000)

@@ -95,7 +95,7 @@ class MemorySchedule:
                     del queue[member]
 
     async def door(self, destination: DestinationKey, seconds: float) -> None:
-        self._doors[destination] = self._now() + int(min(seconds, MAX_DOOR) * 1000)
+        self._doors[destination] = self._now() + round(min(seconds, MAX_DOOR) * 1000)
 
     async def due(self, shards: Collection[int], limit: Mapping[int, int]) -> Look:
         heads: dict[int, list[tuple[float, str, DestinationKey]]] = defaultdict(list)

@@ -165,7 +165,7 @@ class RedisSchedule:
             await self._run(self._scripts.remove, self._by_shard(entries))
 
     async def door(self, destination: DestinationKey, seconds: float) -> None:
-        closed = int(min(seconds, MAX_DOOR) * 1000)
+        closed = round(min(seconds, MAX_DOOR) * 1000)
         shards = self._by_shard([_Entry(destination, (closed,))])
         await self._run(self._scripts.door, shards)
 
