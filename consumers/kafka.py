@@ -329,8 +329,9 @@ class Reader:
     async def start(self) -> None:
         """Joins the group; assignments come later. Raises Unavailable when no broker answers."""
         with _ours(self._config):
-            self._consumer.subscribe(self._topics, listener=self._listener)
             await self._consumer.start()
+            # Not before: start() would wait for topics that aren't there.
+            self._consumer.subscribe(self._topics, listener=self._listener)
 
     async def poll(self, seconds: float, max_records: int) -> dict[Partition, list[Record]]:
         """What was fetched of all partitions, after at most `seconds` without any.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from event_router.consumers.health import Health
+from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.subscription import Callbacks, Gap, Reading, Subscription
 from event_router.consumers.watermark import Partition
@@ -212,8 +213,7 @@ class _Crew:
         self._paused = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: frozenset[Partition] = frozenset()
-        self._stopped = False
-        self._cut: asyncio.Timeout | None = None
+        self._stopping = Interrupt()
 
     def start(self, subscription: Subscription) -> None:
         self._tasks = [
@@ -223,18 +223,13 @@ class _Crew:
 
     def stop(self) -> None:
         """Takes no more."""
-        self._stopped = True
-        if self._cut is not None:
-            self._cut.reschedule(asyncio.get_running_loop().time())
+        self._stopping.fire()
 
     async def take(self, lists: Sequence[list[Record]]) -> None:
         """Returns once all are in the queue, or `stop` was called."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None) as self._cut:
-                for records in lists:
-                    if not self._stopped:
-                        await self._queue.put(records)
-        self._cut = None
+        async with self._stopping:
+            for records in lists:
+                await self._queue.put(records)
 
     async def drain(self, partitions: frozenset[Partition], _: float) -> None:
         """Until nothing runs; of these partitions nothing that waits in the queue is begun."""

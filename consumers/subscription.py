@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from event_router.consumers.health import Health
+from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.kafka import KafkaConfig, OutOfRange, Reader
 from event_router.consumers.pace import Pace
 from event_router.consumers.patience import FIRST_PAUSE, persist
@@ -79,7 +80,6 @@ class _State:
     open: asyncio.Event = field(default_factory=asyncio.Event)
     epoch: int = 0
     holding: bool = False
-    stopping: bool = False
     failure: BaseException | None = None
 
 
@@ -124,7 +124,7 @@ class Subscription:
         self._rewind = False
         self._drained: asyncio.Event | None = None
         self._letting_go = asyncio.Lock()
-        self._cut: asyncio.Timeout | None = None
+        self._stopping = Interrupt()
         self._committer: asyncio.Task[None] | None = None
 
     def _new_reader(self) -> Reader:
@@ -140,9 +140,8 @@ class Subscription:
     # What subscribers call
 
     async def __aenter__(self) -> Self:
-        with suppress(TimeoutError):  # stop() was called
-            async with asyncio.timeout(None) as self._cut:
-                await persist("kafka consumer", self._start, self._health)
+        async with self._stopping:
+            await persist("kafka consumer", self._start, self._health)
         self._committer = asyncio.create_task(self._keep_committing(), name=f"commit {self._group}")
         return self
 
@@ -168,7 +167,7 @@ class Subscription:
         return self
 
     async def __anext__(self) -> list[Record]:
-        while not self._state.stopping:
+        while not self._stopping.fired:
             await self._breathe()
             records = await self._next()
             if records:
@@ -178,9 +177,7 @@ class Subscription:
 
     def stop(self) -> None:
         """The iteration ends; what was handed out may still be done."""
-        self._state.stopping = True
-        if self._cut is not None:
-            self._cut.reschedule(asyncio.get_running_loop().time())
+        self._stopping.fire()
 
     def done(self, records: Sequence[Record]) -> None:
         """These are finished: their effects are durable, and they need not be read again."""
@@ -243,24 +240,19 @@ class Subscription:
             await asyncio.sleep(pause)
 
     async def _next(self) -> list[Record]:
+        records: list[Record] = []
         try:
-            async with asyncio.timeout(None) as self._cut:
+            async with self._stopping:
                 records = await self._read()
-        except TimeoutError:  # stop() was called
-            return []
         except Unavailable as trouble:
             self._rewind = True
             self._health.down("kafka reading", str(trouble))
             await asyncio.sleep(FIRST_PAUSE if trouble.code == "kafka_rebalanced" else 1.0)
-            return []
-        finally:
-            self._cut = None
-        self._health.up("kafka reading")
+        else:
+            self._health.up("kafka reading")
         return records
 
     async def _read(self) -> list[Record]:
-        if self._state.stopping:
-            return []
         if self._rewind:
             await self._go_back()
         try:
