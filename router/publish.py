@@ -1,0 +1,219 @@
+"""The hop `publish`: an event that came over HTTP is in Kafka before it is answered.
+
+decode → check → look for a duplicate → match → produce → remember the id. A crash anywhere in
+between neither loses nor doubles: an id is remembered with its record's origin, as route does, and
+only once Kafka has the record.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from event_router.consumers.ports import Directory, Duplicates, Producer, Sighting
+from event_router.router.matching import match
+from event_router.router.sighting import content_hash, judge, same_content, sighting
+from event_router.schemas.cloudevents import NewEvent, event_message
+from event_router.schemas.decode import ANY_TOPIC, DEFAULT_SOURCE, Envelope, rfc3339
+from event_router.schemas.errors import EventRouterError, InvalidValue, TooLarge, Unavailable
+from event_router.schemas.event import Event
+from event_router.schemas.ids import new_id
+from event_router.schemas.record import Message, Place
+from event_router.schemas.topics import Topics
+
+_NOWHERE = Place("", 0, 0, 0)
+_Ask = Callable[[Sequence[Sighting]], Awaitable[list[bytes | None]]]
+
+
+class PublishBody(Envelope, forbid_unknown_fields=True):
+    """The envelope as people send it: a field that isn't known is a mistake."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What became of a publish: the event's id, and where it goes as of now."""
+
+    id: str
+    duplicate: bool
+    destination_ids: list[str]
+
+
+class IdConflict(EventRouterError):
+    """The id was used, within the window, for an event with other content."""
+
+    def __init__(self, event_id: str) -> None:
+        self.event_id = event_id
+        super().__init__(f"the id {event_id} was used with other content")
+
+
+class InvalidTopic(InvalidValue):
+    """The topic isn't one of those that exist; `value` is None when none was given."""
+
+    def __init__(self, topic: str | None, topics: tuple[str, ...]) -> None:
+        super().__init__("topic", topic, f"one of {', '.join(topics)}")
+
+
+class OutcomeUnknown(Unavailable):
+    """Kafka didn't acknowledge in time: the event may be there, or not. Retry with the same id."""
+
+    def __init__(self, event_id: str, trouble: Unavailable) -> None:
+        self.event_id = event_id
+        super().__init__("kafka", trouble.detail, retry_after=trouble.retry_after)
+
+
+_envelope = msgspec.json.Decoder(PublishBody)
+
+
+def new_event(body: bytes, topics: tuple[str, ...], now: int) -> NewEvent:
+    """The event in a request's body; `topics` are those that exist (none: any), `now` in ms.
+
+    Raises InvalidTopic, InvalidValue for `data`, and msgspec's DecodeError and ValidationError.
+    What else must hold of an event is checked when its record is made.
+    """
+    read = _envelope.decode(body)
+    return NewEvent(
+        tenant=read.tenant_id,
+        id=new_id() if read.id is None else read.id,
+        source=DEFAULT_SOURCE,
+        topic=_known_topic(read.topic, topics),
+        time=rfc3339(now) if read.time is None else read.time,
+        data=_object(read.data),
+        metadata=read.metadata or {},
+        destination=read.destination_id,
+        retry=read.eligible_for_retry is not False,
+        partition_key=read.partition_key,
+        generated_id=read.id is None,
+    )
+
+
+def _known_topic(topic: str | None, topics: tuple[str, ...]) -> str:
+    if topic and (not topics or topic in topics or topic == ANY_TOPIC):
+        return topic
+    if not topic and not topics:
+        return ANY_TOPIC
+    raise InvalidTopic(topic or None, topics)
+
+
+def _object(raw: msgspec.Raw) -> bytes:
+    data = bytes(raw)
+    if not data.startswith(b"{"):
+        raise InvalidValue("data", data[:80].decode(errors="replace"), "a JSON object")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidValue("data", data[error.start : error.end], "UTF-8") from error
+    return data
+
+
+@dataclass(slots=True)
+class PublishCounts:
+    """What this process has published since it started."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    id_conflict: int = 0
+    unknown: int = 0
+    without_deduplication: int = 0
+    without_matching: int = 0
+
+
+@dataclass(slots=True)
+class Publish:
+    """Publishes events. `deadline` is what Kafka has to acknowledge in, `patience` what Redis and
+    the registry have: without them it goes on. Both in seconds."""
+
+    topics: Topics
+    producer: Producer
+    duplicates: Duplicates
+    directory: Directory
+    deadline: float = 10.0
+    patience: float = 2.0
+    counts: PublishCounts = field(default_factory=PublishCounts)
+
+    async def __call__(self, event: NewEvent) -> Published:
+        """On return Kafka has acknowledged the event, or an equal one with its id.
+
+        Raises InvalidValue, IdConflict, TooLarge, and OutcomeUnknown.
+        """
+        message = event_message(event, self.topics.events)
+        content = None if event.generated_id else _content(event)
+        known = content is not None and await self._known(event, content)
+        destinations = await self._destinations(event)
+        if not known:
+            place = await self._produce(event, message)
+            known = content is not None and await self._remember(event, place, content)
+        if known:
+            self.counts.duplicate += 1
+        else:
+            self.counts.accepted += 1
+        return Published(event.id, known, destinations)
+
+    async def _known(self, event: NewEvent, content: str) -> bool:
+        """Whether the id stands for this very content already; it may stand for another."""
+        mark = sighting(event.tenant, event.source, event.id, _NOWHERE, content)
+        before = await self._ask(self.duplicates.look, mark)
+        if before is None:
+            return False
+        if same_content(before, content):
+            return True
+        raise self._conflict(event)
+
+    async def _remember(self, event: NewEvent, place: Place, content: str) -> bool:
+        """The id stands for the record, unless one published meanwhile was first: then route
+        drops ours as a duplicate, or gives it up as a conflict, and so it is answered."""
+        mark = sighting(event.tenant, event.source, event.id, place, content)
+        verdict = judge(mark, await self._ask(self.duplicates.claim, mark))
+        if verdict == "id_conflict":
+            raise self._conflict(event)
+        return verdict == "duplicate"
+
+    async def _ask(self, ask: _Ask, mark: Sighting) -> bytes | None:
+        try:
+            async with asyncio.timeout(self.patience):
+                return (await ask((mark,)))[0]
+        except (Unavailable, TimeoutError):
+            self.counts.without_deduplication += 1
+            return None
+
+    async def _destinations(self, event: NewEvent) -> list[str]:
+        """The ids that it matches now. Route looks again; this is for the answer only."""
+        try:
+            async with asyncio.timeout(self.patience):
+                views = await self.directory.views((event.tenant,))
+        except (Unavailable, TimeoutError):
+            self.counts.without_matching += 1
+            return []
+        return [one.id for one in match(_matchable(event), views[event.tenant])]
+
+    async def _produce(self, event: NewEvent, message: Message) -> Place:
+        try:
+            sent = (await self.producer.send((message,), self.deadline))[0]
+        except Unavailable as trouble:
+            self.counts.unknown += 1
+            raise OutcomeUnknown(event.id, trouble) from trouble
+        if isinstance(sent, TooLarge):
+            raise sent
+        return sent
+
+    def _conflict(self, event: NewEvent) -> IdConflict:
+        self.counts.id_conflict += 1
+        return IdConflict(event.id)
+
+
+def _content(event: NewEvent) -> str:
+    return content_hash(event.topic, event.destination, event.metadata, event.data)
+
+
+def _matchable(event: NewEvent) -> Event:
+    """The event as route will see it, but for its place."""
+    return Event(
+        tenant=event.tenant,
+        id=event.id,
+        source=event.source,
+        topic=event.topic,
+        time=event.time,
+        data=event.data,
+        origin=_NOWHERE,
+        metadata=event.metadata,
+        destination=event.destination,
+    )
