@@ -1,0 +1,74 @@
+"""The app: routes by noun, and around them who may call, how large a body is, how errors read."""
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import Route
+
+from event_router.router.api.answers import REF, DestinationAnswer, Success, TenantAnswer
+from event_router.router.api.auth import Authorized
+from event_router.router.api.bodies import BoundedBodies
+from event_router.router.api.destinations import destination_routes
+from event_router.router.api.errors import ErrorBody, answer_errors_as_json
+from event_router.router.api.health import HealthAnswer, health_routes
+from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
+from event_router.router.api.services import Services
+from event_router.router.api.tenants import tenant_routes
+from event_router.router.publish import PublishBody, Published
+from event_router.router.role_health import PATHS
+
+PREFIX = "/api/v1"
+_BODY_LIMIT = 256 * 1024
+_ANSWERS = (
+    ErrorBody,
+    HealthAnswer,
+    DestinationAnswer,
+    TenantAnswer,
+    PublishBody,
+    Published,
+    Success,
+)
+
+
+class Api(FastAPI):
+    """FastAPI, with what it can't see added to the document."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = _completed(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(services: Services) -> Api:
+    """Everything that the API answers. It opens and closes nothing: `services` are ready."""
+    app = Api(
+        title="Event Router",
+        version="1",
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+    )
+    answer_errors_as_json(app)
+    app.router.routes.insert(0, Route(PATH, PublishEndpoint(services), methods=["POST"]))
+    for path in PATHS:
+        app.router.routes.append(Route(path, services.health))
+    for routes in (tenant_routes(services), destination_routes(services)):
+        app.include_router(routes, prefix=PREFIX)
+    app.include_router(health_routes(services))
+    app.add_middleware(BoundedBodies, limit=_BODY_LIMIT, except_path=PATH)
+    app.add_middleware(Authorized, key=services.settings.api_key.get_secret_value())
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return "_".join((*map(str, route.tags), route.name))
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    _, components = msgspec.json.schema_components(_ANSWERS, ref_template=REF)
+    document["components"]["schemas"].update(components)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    document["paths"][PATH] = {"post": publish_operation()}
+    return document

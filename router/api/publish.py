@@ -1,0 +1,88 @@
+"""`POST /publish`: the hot path. It stands beside the framework, as plain ASGI.
+
+FastAPI's dependencies and pydantic cost more than all that happens here.
+"""
+
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from event_router.router.api.answers import JSON, REF, documented
+from event_router.router.api.bodies import read_body
+from event_router.router.api.errors import Refusal, invalid, mistakes_of
+from event_router.router.api.services import Services
+from event_router.router.publish import (
+    IdConflict,
+    InvalidTopic,
+    OutcomeUnknown,
+    PublishBody,
+    Published,
+    new_event,
+)
+
+PATH = "/api/v1/publish"
+
+_encode = msgspec.json.Encoder().encode
+_RETRY_AFTER = 1
+
+
+class PublishEndpoint:
+    """Answers 202 once Kafka has acknowledged the event, and never before."""
+
+    def __init__(self, services: Services) -> None:
+        self._publish = services.publish
+        self._topics = services.settings.topics
+        self._limit = services.settings.max_event_bytes
+        self._clock = services.clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive, self._limit)
+        answer = _encode(await self._published(body))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer)),
+        ]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _published(self, body: bytes) -> Published:
+        """Raises Refusal, and what the hop raises and every route answers in the same way."""
+        try:
+            return await self._publish(new_event(body, self._topics, self._clock()))
+        except msgspec.ValidationError as error:
+            raise invalid(mistakes_of(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Refusal(422, "invalid JSON") from None
+        except InvalidTopic as error:
+            raise invalid([_topic_line(error)]) from None
+        except IdConflict as conflict:
+            raise Refusal(409, str(conflict), {"id": conflict.event_id}) from None
+        except OutcomeUnknown as unknown:
+            headers = {"retry-after": f"{unknown.retry_after or _RETRY_AFTER:.0f}"}
+            message = "outcome unknown: retry with this id"
+            raise Refusal(503, message, {"id": unknown.event_id}, headers) from unknown
+
+
+def _topic_line(error: InvalidTopic) -> str:
+    if error.value is None:
+        return "topic is required"
+    return f"topic is invalid: {error.value!r} is not {error.expected}"
+
+
+def publish_operation() -> dict[str, Any]:
+    """What FastAPI would have written into the OpenAPI document, had it known of the route."""
+    (body,), _ = msgspec.json.schema_components([PublishBody], ref_template=REF)
+    return {
+        "tags": ["publish"],
+        "summary": "Publish",
+        "operationId": "publish",
+        "description": "The event is durably in Kafka when this answers 202. `data` is delivered "
+        "byte for byte. A second publish with an id that is known is a duplicate, and conflicts "
+        "when its content differs.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
+        "responses": {
+            str(code): answer
+            for code, answer in documented(202, Published, 408, 409, 413, 422).items()
+        },
+    }

@@ -1,0 +1,31 @@
+"""What the API stands on: ports, settings and a clock. Whoever starts it fills them in."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from event_router.consumers.ports import Schedule
+from event_router.consumers.sinks.kinds import SinkTypes
+from event_router.router.publish import Publish
+from event_router.router.role_health import RoleHealth
+from event_router.router.settings import Settings
+from event_router.router.store.ports import Registry
+from event_router.schemas.topics import Topics
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The API's ports. `clock` gives ms since the epoch."""
+
+    settings: Settings
+    topics: Topics
+    registry: Registry
+    schedule: Schedule
+    publish: Publish
+    sinks: SinkTypes
+    health: RoleHealth
+    clock: Callable[[], int] = now_ms
