@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -214,5 +215,5 @@ def _look_up(
         found = Unavailable("dns_error", f"{host}: {error}")
     if not found:
         found = Unavailable("dns_error", f"{host}: no addresses")
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(finish, found)

@@ -18,6 +18,8 @@ from event_router.schemas.errors import Unavailable
 
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 
+CONNECT_PATIENCE = 5.0
+
 
 class Sender:
     """POSTs over kept-alive connections, which are shared within a pool and never across pools.
@@ -33,11 +35,14 @@ class Sender:
         idle_seconds: float = 20.0,
         idle_per_pool: int = 64,
         idle_limit: int = 1024,
+        max_age: float = 300.0,
     ) -> None:
         self._resolver = resolver
         self._tls = tls or ssl.create_default_context()
         self._loop = asyncio.get_running_loop()
-        self._pools = Pools(limit=idle_limit, per_pool=idle_per_pool, seconds=idle_seconds)
+        self._pools = Pools(
+            limit=idle_limit, per_pool=idle_per_pool, seconds=idle_seconds, max_age=max_age
+        )
         self._connections: set[Connection] = set()
         self._all_lost = asyncio.Event()
         self._closed = False
@@ -114,11 +119,13 @@ class Sender:
     async def _connect_to_any(
         self, endpoint: Endpoint, addresses: Iterable[IPv4Address | IPv6Address], deadline: float
     ) -> Connection:
-        """To the first that answers; each gets an even share of the time that is left."""
+        """To the first that answers; each gets an even share of the time that is left, and
+        CONNECT_PATIENCE at most while there are others."""
         waiting = list(addresses)
         while True:
             address = waiting.pop(0)
             share = (deadline - self._loop.time()) / (len(waiting) + 1)
+            share = min(share, CONNECT_PATIENCE) if waiting else share
             try:
                 async with asyncio.timeout(share):
                     return await self._connect(endpoint, str(address))

@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, endpoint: Endpoint, on_lost: Callable[["Connection"], None]) -> None:
         self.endpoint = endpoint
         self.reusable = False
+        self.opened_at = asyncio.get_running_loop().time()
         self.idle_since = 0.0
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()

@@ -9,12 +9,14 @@ from event_router.consumers.http1_target import Endpoint
 
 class Pools:
     """Idle connections by pool. At most `per_pool` of each and `limit` in all, the longest idle
-    going first, and none idle for longer than `seconds`."""
+    going first; none idle for longer than `seconds`; and none older than `max_age` seconds, so that
+    a name that moves is followed."""
 
-    def __init__(self, *, limit: int, per_pool: int, seconds: float) -> None:
+    def __init__(self, *, limit: int, per_pool: int, seconds: float, max_age: float) -> None:
         self._limit = limit
         self._per_pool = per_pool
         self._seconds = seconds
+        self._max_age = max_age
         self._loop = asyncio.get_running_loop()
         self._pools: dict[Hashable, dict[Connection, None]] = {}
         self._idle: dict[Connection, Hashable] = {}  # the longest idle first
@@ -37,7 +39,11 @@ class Pools:
         return None
 
     def put(self, pool: Hashable, connection: Connection) -> None:
-        connection.idle_since = self._loop.time()
+        now = self._loop.time()
+        if now - connection.opened_at > self._max_age:
+            connection.abort()
+            return
+        connection.idle_since = now
         connections = self._pools.setdefault(pool, {})
         connections[connection] = None
         self._idle[connection] = pool

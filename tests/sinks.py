@@ -32,13 +32,15 @@ def a_destination(
     )
 
 
-def a_delivery(event: str = "evt_1", data: bytes = b'{"a": 1}', **more: Any) -> Delivery:
+def a_delivery(
+    event: str = "evt_1", data: bytes = b'{"a": 1}', topic: str = "user.created", **more: Any
+) -> Delivery:
     head = DeliveryHead(
         tenant="acme",
         event=event,
         destination="one",
         origin=Place("events", 0, 0, 0),
-        topic="user.created",
+        topic=topic,
         time="2026-01-01T00:00:00Z",
         source="/tests",
         began=0,

@@ -3,17 +3,21 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from event_router.consumers.addresses import Resolver, networks
 from event_router.consumers.http1 import Sender
+from event_router.consumers.http1_target import header_lines
 from event_router.consumers.ports import Sink
 from event_router.consumers.signing import key_of, new_secret
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
-from event_router.consumers.sinks.webhook import seconds_to_wait
+from event_router.consumers.sinks.webhook import WebhookSink, seconds_to_wait
 from event_router.schemas.errors import InvalidValue, Unavailable
 from tests.receivers import OK, Request, answering, receiver, scripted
 from tests.sinks import a_delivery, a_destination, resources_with
@@ -120,6 +124,27 @@ async def test_metadata_that_cannot_be_a_header_are_left_out(resources: SinkReso
         "webhook-id", "webhook-signature", "webhook-timestamp", "webhook-topic", "webhook-good",
     }  # fmt: skip
     assert "y" not in names
+
+
+@given(
+    event=st.text(min_size=1),
+    topic=st.text(),
+    content_type=st.text(),
+    metadata=st.dictionaries(st.text() | st.sampled_from(["id", "Topic", "a", "A"]), st.text()),
+)
+def test_nothing_in_an_event_adds_a_header_or_replaces_ours(
+    event: str, topic: str, content_type: str, metadata: dict[str, str]
+) -> None:
+    sink = webhook(_without_network(), "http://a.example/")
+    assert isinstance(sink, WebhookSink)
+    delivery = a_delivery(event, topic=topic, content_type=content_type, metadata=metadata)
+    headers = sink._headers(delivery, NOW)
+    lines = header_lines(headers).split(b"\r\n")
+    names = [line.partition(b": ")[0].decode() for line in lines[:-1]]
+    assert names == [name for name, _ in headers]
+    assert len(set(names)) == len(names)
+    assert {name for name in names if not name.startswith("webhook-")} == {"content-type"}
+    assert all(name == name.lower() for name in names)
 
 
 async def test_text_beyond_ascii_is_sent_as_utf_8(resources: SinkResources) -> None:
@@ -284,7 +309,9 @@ def test_credentials_that_cannot_be_are_refused_and_not_shown(
     assert new_secret()[:6] not in str(caught.value).replace("whsec_ and", "")
 
 
-def _moment(seconds: int) -> Any:
-    from datetime import UTC, datetime
+def _without_network() -> SinkResources:
+    return resources_with(cast("Sender", None), cast("Resolver", None))
 
+
+def _moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

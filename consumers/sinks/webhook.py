@@ -207,7 +207,7 @@ def seconds_to_wait(retry_after: bytes | None, now: float) -> float | None:
 
 def _header_text(text: str) -> str:
     """`text` as a header can carry it: percent-encoded (UTF-8) where it must be."""
-    return text if _PLAIN.fullmatch(text) else quote(text, safe=_PLAIN_SAFE)
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=_PLAIN_SAFE, errors="replace")
 
 
 def _content_type(text: str) -> str:

@@ -63,6 +63,14 @@ async def test_idle_connections_are_bounded(nginx: Nginx) -> None:
     assert sender.idle == 0
 
 
+async def test_an_old_connection_is_not_used_again(nginx: Nginx) -> None:
+    sender = Sender(Resolver(networks("127.0.0.0/8")), tls=nginx.tls, max_age=0)
+    for _ in range(2):
+        await posted(sender, nginx.url)
+        assert sender.idle == 0
+    await sender.aclose()
+
+
 async def test_a_server_that_keeps_nothing_alive_is_connected_to_anew(
     sender: Sender, nginx: Nginx
 ) -> None:
