@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import httptools
+import msgspec
 
 from event_router.consumers.http1_target import Endpoint
 from event_router.schemas.attempt import BODY_KEPT
@@ -20,8 +20,7 @@ _CONTINUES = 200  # answers below announce another one
 _SWITCHING_PROTOCOLS = 101
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
+class HttpAnswer(msgspec.Struct, frozen=True, gc=False):
     """A final answer; of its body, the first BODY_KEPT bytes."""
 
     status: int
