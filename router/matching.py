@@ -50,7 +50,7 @@ def _subscribed(event: Event, destination: Destination) -> bool:
 def _parsed(data: bytes) -> Any:
     try:
         return _any_json.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return _parsed_leniently(data)
     except RecursionError:
         return None
