@@ -4,7 +4,6 @@ Nothing is skipped: a service that can't be had raises Missing, which says what 
 `python -m tests.services` fetches Kafka's jars beforehand.
 """
 
-import asyncio
 import atexit
 import contextlib
 import functools
@@ -24,8 +23,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis as redis_client
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
 
 ROOT = Path(__file__).parent.parent
@@ -226,30 +225,10 @@ class Tansu(Service):
 async def make_topics(
     bootstrap: str, names: Mapping[str, int], configs: Mapping[str, str] | None = None
 ) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics(
-            [
-                NewTopic(name, count, 1, topic_configs=dict(configs or {}))
-                for name, count in names.items()
-            ]
+    async with Admin(KafkaConfig(bootstrap=bootstrap)) as admin:
+        await admin.create(
+            [NewTopicSpec(name, count, configs or {}) for name, count in names.items()]
         )
-        async with asyncio.timeout(30):
-            while not _led(await admin.describe_topics(list(names)), names):
-                await asyncio.sleep(0.02)
-    finally:
-        await admin.close()
-
-
-def _led(described: list[dict[str, object]], names: Mapping[str, int]) -> bool:
-    found = {}
-    for topic in described:
-        partitions = topic["partitions"]
-        assert isinstance(partitions, list)
-        if topic["error_code"] == 0 and all(part["leader"] >= 0 for part in partitions):
-            found[topic["topic"]] = len(partitions)
-    return found == dict(names)
 
 
 def kafka_jars() -> Path:
