@@ -81,10 +81,11 @@ def only_our_errors() -> Iterator[None]:
     """SQLAlchemy's and the drivers' exceptions become Unavailable("database")."""
     try:
         yield
-    except ProgrammingError as error:
-        raise Unavailable("database", f"{_said(error)}; has `router init` been run?") from error
     except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OSError) as error:
-        raise Unavailable("database", _said(error)) from error
+        detail = _said(error)
+        if "no such table" in detail or isinstance(error, ProgrammingError):
+            detail += "; has `router init` been run?"
+        raise Unavailable("database", detail) from error
 
 
 def _said(error: Exception) -> str:

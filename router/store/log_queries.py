@@ -8,6 +8,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Table,
     and_,
     delete,
     func,
@@ -115,7 +116,7 @@ def last_delivery(
 ) -> LoggedDelivery | None:
     rounds = (
         select(deliveries, *_EVENT_PARTS)
-        .where(_of_event(), _event_key(deliveries) == tuple_(*event))
+        .where(_of_event(), _belongs_to(deliveries, [event]))
         .where(deliveries.c.destination == destination)
         .order_by(deliveries.c.round.desc())
         .limit(1)
@@ -196,14 +197,16 @@ def prune(before: int, most: int, connection: Connection) -> int:
     )
     keys: list[EventKey] = [(row.id, row.tenant, row.origin) for row in connection.execute(old)]
     for table in (events, routings, deliveries, attempts):
-        connection.execute(delete(table).where(_event_key(table).in_(keys)))
+        connection.execute(delete(table).where(_belongs_to(table, keys)))
     connection.execute(delete(dead).where(dead.c.at < before))
     return len(keys)
 
 
-def _event_key(table: Any) -> Any:
+def _belongs_to(table: Table, keys: Collection[EventKey]) -> Condition:
     event = table.c.id if table is events else table.c.event
-    return tuple_(event, table.c.tenant, table.c.origin)
+    # Said of the id too: SQLite takes no index for a list of tuples.
+    ids = event.in_({key[0] for key in keys})
+    return ids & tuple_(event, table.c.tenant, table.c.origin).in_(keys)
 
 
 _EVENT_PARTS = (
@@ -275,7 +278,7 @@ def _with_destinations(connection: Connection, query: Select[Any]) -> list[Logge
         theirs = (
             select(deliveries.c.event, deliveries.c.tenant, deliveries.c.origin)
             .add_columns(deliveries.c.destination)
-            .where(_event_key(deliveries).in_(list(matched)))
+            .where(_belongs_to(deliveries, list(matched)))
             .distinct()
             .order_by(deliveries.c.destination)
         )
@@ -289,7 +292,7 @@ def _attempts(connection: Connection, query: Select[Any], with_events: bool) -> 
     found: dict[EventKey, LoggedEvent] = {}
     if with_events and rows:
         keys = {(row.event, row.tenant, row.origin) for row in rows}
-        theirs = select(events).where(_event_key(events).in_(list(keys)))
+        theirs = select(events).where(_belongs_to(events, list(keys)))
         for event in _with_destinations(connection, theirs):
             found[event_key(event)] = event
     return [attempt_of(row, found.get((row.event, row.tenant, row.origin))) for row in rows]

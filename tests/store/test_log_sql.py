@@ -1,0 +1,156 @@
+"""What is particular to the log in SQL: which indexes it uses, what happens when it is locked."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from event_router.router.store.log import SqlLog
+from event_router.router.store.log_ports import AttemptFilter, EventFilter
+from event_router.router.store.migrate import migrate
+from event_router.router.store.paging import Paging
+from event_router.schemas.errors import Unavailable
+from tests.store.history import History, write
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.sqlite"
+
+
+@pytest.fixture
+async def log(path: Path) -> AsyncIterator[SqlLog]:
+    migrate(f"sqlite:///{path}", "log")
+    log = SqlLog(f"sqlite:///{path}")
+    yield log
+    await log.aclose()
+
+
+@pytest.fixture
+async def plans(log: SqlLog) -> list[str]:
+    """The steps of SQLite's plan of each query that the log makes in the test."""
+    steps: list[str] = []
+    explaining = False
+
+    def explain(
+        connection: Connection, _cursor: object, sql: str, values: object, *_: object
+    ) -> None:
+        nonlocal explaining
+        if explaining or not sql.startswith("SELECT"):
+            return
+        explaining = True
+        found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)  # type: ignore[arg-type]  # as the driver got them
+        steps.extend(row[3] for row in found)
+        explaining = False
+
+    event.listen(log._database.engine, "before_cursor_execute", explain)
+    return steps
+
+
+LISTS = {
+    "events_by_time": EventFilter(),
+    "events_by_tenant": EventFilter(tenants=("acme",)),
+    "sqlite_autoindex_events_1": EventFilter(ids=("e1",)),
+    "attempts_by_time": AttemptFilter(),
+    "attempts_by_tenant": AttemptFilter(tenants=("acme",)),
+    "attempts_by_destination": AttemptFilter(tenants=("acme",), destinations=("d1",)),
+    "attempts_by_event": AttemptFilter(events=("e1",)),
+}
+
+
+@pytest.mark.parametrize("index", LISTS)
+async def test_no_list_reads_a_whole_table(log: SqlLog, plans: list[str], index: str) -> None:
+    history = History()
+    for number in range(4):
+        history.attempt(history.delivery(history.event(f"e{number}")))
+    await write(log, history.records)
+    wanted = LISTS[index]
+    for paging in (Paging(2), Paging(2, descending=False)):
+        if isinstance(wanted, EventFilter):
+            first = (await log.events(wanted, paging)).next
+            if first is not None:
+                await log.events(wanted, Paging(2, paging.descending, next=first))
+        else:
+            first = (await log.attempts(wanted, paging)).next
+            if first is not None:
+                await log.attempts(wanted, Paging(2, paging.descending, next=first))
+    used = " | ".join(plans)
+    assert index in used
+    assert not {"SCAN events", "SCAN deliveries", "SCAN attempts", "SCAN routings"} & set(plans), (
+        used
+    )
+
+
+async def test_sweep_and_counts_read_only_what_is_unsettled(log: SqlLog, plans: list[str]) -> None:
+    await log.unsettled(1, 10)
+    await log.counts()
+    await log.unsettled(1, 10, None)
+    used = " | ".join(plans)
+    assert "deliveries_unsettled" in used
+    assert "deliveries_superseding" in used
+    scans = {step for step in plans if step.startswith("SCAN") and "INDEX" not in step}
+    assert scans <= {"SCAN delivery_counts"}, used
+
+
+async def test_writers_wait_for_one_another(log: SqlLog, path: Path) -> None:
+    other = SqlLog(f"sqlite:///{path}")
+    history = History()
+    for number in range(40):
+        history.attempt(history.delivery(history.event(f"e{number}")))
+    await asyncio.gather(
+        *(write(store, history.records) for store in (log, other, log, other, log)),
+        *(log.counts() for _ in range(5)),
+    )
+    await other.aclose()
+    assert (await log.counts()).delivered == 40
+
+
+async def test_a_batch_that_fails_leaves_nothing_behind(log: SqlLog, path: Path) -> None:
+    history = History()
+    history.delivery(history.event())
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE deliveries RENAME TO gone")
+    connection.close()
+    task = asyncio.create_task(write(log, history.records))
+    await asyncio.sleep(0.2)
+    assert (await log._database.read(lambda c: c.execute(text("SELECT * FROM events")).all())) == []
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE gone RENAME TO deliveries")
+    connection.close()
+    async with asyncio.timeout(10):
+        await task
+    assert (await log.counts()).waiting == 1
+
+
+async def test_a_database_without_tables_says_what_to_run(tmp_path: Path) -> None:
+    log = SqlLog(f"sqlite:///{tmp_path}/empty.sqlite")
+    with pytest.raises(Unavailable, match="router init"):
+        await log.counts()
+    await log.aclose()
+
+
+async def test_postgresql_without_tables_says_what_to_run(postgres_url: str) -> None:
+    log = SqlLog(postgres_url)
+    with pytest.raises(Unavailable, match="router init"):
+        await log.counts()
+    await log.aclose()
+
+
+async def test_two_writers_of_the_same_rows_on_postgresql_do_not_stop_each_other(
+    postgres_url: str,
+) -> None:
+    migrate(postgres_url, "log")
+    logs = [SqlLog(postgres_url) for _ in range(3)]
+    history = History()
+    for number in range(200):
+        history.attempt(history.delivery(history.event(f"e{number}")))
+    sent, tried = history.records[1::3], history.records[2::3]
+    batches = [history.records, sent, tried[::-1], sent[::-1], history.records[::-1], tried]
+    rounds = [write(log, batch) for batch, log in zip(batches, logs * 2, strict=True)]
+    await asyncio.gather(*rounds)
+    assert await logs[0].counts() == (0, 0, 0, 200)
+    for log in logs:
+        await log.aclose()
