@@ -29,11 +29,12 @@ _json = msgspec.json.Encoder().encode
 
 
 class EventRow(NamedTuple):
-    """One event. `at` is its own time, `received` that of its record, both in ms."""
+    """One event. Its key is its origin, which decides tenant and id. `at` is its own time,
+    `received` that of its record, both in ms."""
 
-    id: str
-    tenant: str
     origin: str
+    tenant: str
+    id: str
     topic: str
     source: str
     time: str
@@ -51,9 +52,9 @@ class EventRow(NamedTuple):
 class RoutingRow(NamedTuple):
     """Why an event has no delivery."""
 
-    event: str
-    tenant: str
     origin: str
+    tenant: str
+    event: str
     outcome: str
     at: int
 
@@ -65,11 +66,11 @@ class DeliveryRow(NamedTuple):
     are those of the last records in `deliveries` and `attempts`, '' without one.
     """
 
-    event: str
-    tenant: str
     origin: str
     destination: str
     round: int
+    tenant: str
+    event: str
     state: State
     progress: int
     attempt: int
@@ -129,8 +130,11 @@ class LogRows(msgspec.Struct, frozen=True):
 
 
 def place_text(place: Place) -> str:
-    """A place as one word; `read_place` reads it. A topic's name has no colon."""
-    return f"{place.topic}:{place.partition}:{place.offset}:{place.timestamp}"
+    """A place as one word; `read_place` reads it. A topic's name has no colon.
+
+    As text, the places of a partition are in the order of their offsets (below 10^13).
+    """
+    return f"{place.topic}:{place.partition:03d}:{place.offset:013d}:{place.timestamp}"
 
 
 def read_place(text: str) -> Place:
@@ -155,9 +159,9 @@ def read_ordered_place(text: str) -> tuple[int, int, int] | None:
 def event_row(event: Event) -> EventRow:
     origin = event.origin
     return EventRow(
-        event.id,
-        event.tenant,
         place_text(origin),
+        event.tenant,
+        event.id,
         event.topic,
         event.source,
         event.time,
@@ -175,7 +179,7 @@ def event_row(event: Event) -> EventRow:
 
 def routing_row(routed: Routed) -> RoutingRow:
     origin = place_text(routed.origin)
-    return RoutingRow(routed.event, routed.tenant, origin, routed.outcome, routed.at)
+    return RoutingRow(origin, routed.tenant, routed.event, routed.outcome, routed.at)
 
 
 def attempt_row(attempt: Attempt) -> AttemptRow:
@@ -274,11 +278,11 @@ def _delivery_row(
     attempt_place: str,
 ) -> DeliveryRow:
     return DeliveryRow(
-        head.event,
-        head.tenant,
         place_text(head.origin),
         head.destination,
         head.round,
+        head.tenant,
+        head.event,
         state,
         progress,
         head.attempt,

@@ -103,10 +103,10 @@ class _Batch:
             topics.dead: self._add_dead,
         }
         self._events: list[EventRow] = []
-        self._routings: dict[tuple[str, ...], RoutingRow] = {}
-        self._deliveries: dict[tuple[str, str, str, str, int], DeliveryRow] = {}
+        self._routings: dict[str, RoutingRow] = {}
+        self._deliveries: dict[tuple[str, str, int], DeliveryRow] = {}
         self._attempts: list[AttemptRow] = []
-        self._dead: dict[tuple[str, ...], DeadRow] = {}
+        self._dead: dict[tuple[str, str], DeadRow] = {}
 
     def add(self, record: Record) -> None:
         """Raises Undecodable; then nothing of the record is in the batch."""
@@ -132,8 +132,8 @@ class _Batch:
         outcome = read_outcome(record)
         if isinstance(outcome, Routed):
             row = routing_row(outcome)
-            kept = self._routings.setdefault(row[:3], row)
-            self._routings[row[:3]] = min(kept, row, key=routing_order)
+            kept = self._routings.setdefault(row.origin, row)
+            self._routings[row.origin] = min(kept, row, key=routing_order)
             return
         place = ordered_place(record.partition, record.offset, record.timestamp)
         self._attempts.append(attempt_row(outcome))
@@ -148,6 +148,6 @@ class _Batch:
             self._merge(given_up(dead.head.delivery, dead.head.at))
 
     def _merge(self, row: DeliveryRow) -> None:
-        key = row[:5]
+        key = row[:3]
         kept = self._deliveries.get(key)
         self._deliveries[key] = row if kept is None else merged(kept, row)

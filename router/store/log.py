@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from event_router.consumers.log_rows import LogRows
+from event_router.consumers.log_rows import LogRows, place_text
 from event_router.router.store import log_queries as queries
 from event_router.router.store.database import Database
 from event_router.router.store.log_ports import (
@@ -24,7 +24,6 @@ from event_router.router.store.log_statements import UnwritableText, without_nul
 from event_router.router.store.log_values import (
     attempt_position,
     dead_position,
-    event_key,
     event_position,
 )
 from event_router.router.store.paging import Page, Paging, page, seek
@@ -68,7 +67,7 @@ class SqlLog:
         return await self._database.read(partial(queries.find_attempt, attempt, tenant, with_event))
 
     async def last_delivery(self, event: LoggedEvent, destination: str) -> LoggedDelivery | None:
-        work = partial(queries.last_delivery, event_key(event), destination)
+        work = partial(queries.last_delivery, place_text(event.origin), destination)
         return await self._database.read(work)
 
     async def dead(self, wanted: DeadFilter, paging: Paging) -> Page[LoggedDead]:

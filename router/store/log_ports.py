@@ -11,7 +11,7 @@ from event_router.schemas.attempt import AttemptHead, Dead, Outcome
 from event_router.schemas.delivery import DeliveryHead
 from event_router.schemas.record import Place
 
-EventPosition = tuple[int, str, str, str]
+EventPosition = tuple[int, str]
 AttemptPosition = tuple[int, str]
 DeadPosition = tuple[int, str, str]
 
@@ -131,8 +131,6 @@ class DeliveryRef(NamedTuple):
     """A round of a delivery, and where it stands among the unsettled."""
 
     next_at: int
-    event: str
-    tenant: str
     origin: str
     destination: str
     round: int

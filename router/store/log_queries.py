@@ -8,7 +8,6 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    Table,
     and_,
     delete,
     func,
@@ -17,7 +16,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from event_router.consumers.log_rows import SETTLED
+from event_router.consumers.log_rows import SETTLED, place_text
 from event_router.router.store.log_ports import (
     AttemptFilter,
     Counts,
@@ -35,7 +34,6 @@ from event_router.router.store.log_values import (
     attempt_of,
     dead_of,
     delivery_of,
-    event_key,
     event_of,
     last_attempt_of,
     unsettled_of,
@@ -52,7 +50,6 @@ from event_router.router.store.tables import (
 )
 
 Condition = ColumnElement[bool]
-EventKey = tuple[str, str, str]
 
 _later = deliveries.alias("later")
 _HIDDEN = ("duplicate", "id_conflict")
@@ -68,9 +65,9 @@ def list_events(wanted: EventFilter, sought: Seek, connection: Connection) -> li
     )
     if wanted.destinations:
         to_them = deliveries.c.destination.in_(wanted.destinations)
-        query = query.where(select(deliveries.c.event).where(_of_event(), to_them).exists())
-    position = (events.c.at, events.c.id, events.c.tenant, events.c.origin)
-    return _with_destinations(connection, in_order(query, sought, *position))
+        query = query.where(select(deliveries.c.origin).where(_of_event(), to_them).exists())
+    ordered = in_order(query, sought, events.c.at, events.c.origin)
+    return _with_destinations(connection, ordered)
 
 
 def find_event(id_: str, tenant: str | None, connection: Connection) -> LoggedEvent | None:
@@ -87,12 +84,14 @@ def list_attempts(
 ) -> list[LoggedAttempt]:
     query = select(attempts).where(
         *_one_of(attempts.c.tenant, wanted.tenants),
-        *_one_of(attempts.c.event, wanted.events),
         *_one_of(attempts.c.destination, wanted.destinations),
         *_one_of(attempts.c.destination_type, wanted.destination_types),
         *_one_of(attempts.c.topic, wanted.topics),
         *_within(attempts.c.started, wanted.time),
     )
+    if wanted.events:
+        theirs = select(events.c.origin).where(events.c.id.in_(wanted.events))
+        query = query.where(attempts.c.origin.in_(theirs))
     if wanted.status is not None:
         delivered = attempts.c.outcome == "delivered"
         query = query.where(delivered if wanted.status == "success" else ~delivered)
@@ -111,12 +110,10 @@ def find_attempt(
     return found[0] if found else None
 
 
-def last_delivery(
-    event: EventKey, destination: str, connection: Connection
-) -> LoggedDelivery | None:
+def last_delivery(origin: str, destination: str, connection: Connection) -> LoggedDelivery | None:
     rounds = (
         select(deliveries, *_EVENT_PARTS)
-        .where(_of_event(), _belongs_to(deliveries, [event]))
+        .where(_of_event(), deliveries.c.origin == origin)
         .where(deliveries.c.destination == destination)
         .order_by(deliveries.c.round.desc())
         .limit(1)
@@ -151,11 +148,7 @@ def count(connection: Connection) -> Counts:
     superseded = (
         select(deliveries.c.state, func.count())
         .where(_UNSETTLED, _superseded())
-        .where(
-            tuple_(deliveries.c.event, deliveries.c.tenant).in_(
-                select(_later.c.event, _later.c.tenant).where(*_SUPERSEDING)
-            )
-        )
+        .where(deliveries.c.origin.in_(select(_later.c.origin).where(*_SUPERSEDING)))
         .group_by(deliveries.c.state)
     )
     for state, n in connection.execute(superseded):
@@ -189,24 +182,17 @@ def still_unsettled(seen: Sequence[Unsettled], connection: Connection) -> list[U
 def prune(before: int, most: int, connection: Connection) -> int:
     # Both bounds: `at` has the index, and is what the producer says; `received` is what counts.
     old = (
-        select(events.c.id, events.c.tenant, events.c.origin)
+        select(events.c.origin)
         .where(events.c.at < before, events.c.received < before)
-        .where(~select(deliveries.c.event).where(_of_event(), _open()).exists())
+        .where(~select(deliveries.c.origin).where(_of_event(), _open()).exists())
         .order_by(events.c.at)
         .limit(most)
     )
-    keys: list[EventKey] = [(row.id, row.tenant, row.origin) for row in connection.execute(old)]
+    origins = connection.scalars(old).all()
     for table in (events, routings, deliveries, attempts):
-        connection.execute(delete(table).where(_belongs_to(table, keys)))
+        connection.execute(delete(table).where(table.c.origin.in_(origins)))
     connection.execute(delete(dead).where(dead.c.at < before))
-    return len(keys)
-
-
-def _belongs_to(table: Table, keys: Collection[EventKey]) -> Condition:
-    event = table.c.id if table is events else table.c.event
-    # Said of the id too: SQLite takes no index for a list of tuples.
-    ids = event.in_({key[0] for key in keys})
-    return ids & tuple_(event, table.c.tenant, table.c.origin).in_(keys)
+    return len(origins)
 
 
 _EVENT_PARTS = (
@@ -226,20 +212,13 @@ _SUPERSEDING = (
 
 
 def _of_event() -> Condition:
-    return and_(
-        deliveries.c.event == events.c.id,
-        deliveries.c.tenant == events.c.tenant,
-        deliveries.c.origin == events.c.origin,
-    )
+    return deliveries.c.origin == events.c.origin
 
 
 def _superseded() -> Condition:
     """A later round was delivered, and that has settled this one too."""
-    same = [_later.c[name] == deliveries.c[name] for name in ("event", "tenant", "origin")]
-    to_it = _later.c.destination == deliveries.c.destination
-    later = select(_later.c.event).where(
-        *same, to_it, _later.c.round > deliveries.c.round, *_SUPERSEDING
-    )
+    same = [_later.c[name] == deliveries.c[name] for name in ("origin", "destination")]
+    later = select(_later.c.origin).where(*same, _later.c.round > deliveries.c.round, *_SUPERSEDING)
     return later.exists()
 
 
@@ -248,11 +227,8 @@ def _open() -> Condition:
 
 
 def _shown() -> Condition:
-    hidden = select(routings.c.event).where(
-        routings.c.event == events.c.id,
-        routings.c.tenant == events.c.tenant,
-        routings.c.origin == events.c.origin,
-        routings.c.outcome.in_(_HIDDEN),
+    hidden = select(routings.c.origin).where(
+        routings.c.origin == events.c.origin, routings.c.outcome.in_(_HIDDEN)
     )
     return ~hidden.exists()
 
@@ -273,35 +249,32 @@ def _within(column: ColumnElement[Any], time: TimeRange) -> Iterable[Condition]:
 
 def _with_destinations(connection: Connection, query: Select[Any]) -> list[LoggedEvent]:
     rows = list(connection.execute(query))
-    matched: dict[EventKey, list[str]] = {(row.id, row.tenant, row.origin): [] for row in rows}
+    matched: dict[str, list[str]] = {row.origin: [] for row in rows}
     if rows:
         theirs = (
-            select(deliveries.c.event, deliveries.c.tenant, deliveries.c.origin)
-            .add_columns(deliveries.c.destination)
-            .where(_belongs_to(deliveries, list(matched)))
+            select(deliveries.c.origin, deliveries.c.destination)
+            .where(deliveries.c.origin.in_(list(matched)))
             .distinct()
             .order_by(deliveries.c.destination)
         )
-        for event, tenant, origin, destination in connection.execute(theirs):
-            matched[event, tenant, origin].append(destination)
-    return [event_of(row, matched[row.id, row.tenant, row.origin]) for row in rows]
+        for origin, destination in connection.execute(theirs):
+            matched[origin].append(destination)
+    return [event_of(row, matched[row.origin]) for row in rows]
 
 
 def _attempts(connection: Connection, query: Select[Any], with_events: bool) -> list[LoggedAttempt]:
     rows = list(connection.execute(query))
-    found: dict[EventKey, LoggedEvent] = {}
+    found: dict[str, LoggedEvent] = {}
     if with_events and rows:
-        keys = {(row.event, row.tenant, row.origin) for row in rows}
-        theirs = select(events).where(_belongs_to(events, list(keys)))
+        theirs = select(events).where(events.c.origin.in_({row.origin for row in rows}))
         for event in _with_destinations(connection, theirs):
-            found[event_key(event)] = event
-    return [attempt_of(row, found.get((row.event, row.tenant, row.origin))) for row in rows]
+            found[place_text(event.origin)] = event
+    return [attempt_of(row, found.get(row.origin)) for row in rows]
 
 
 def _last_attempt(row: Row[Any], connection: Connection) -> Any:
     its_round = [
-        attempts.c[name] == getattr(row, name)
-        for name in ("event", "tenant", "origin", "destination", "round")
+        attempts.c[name] == getattr(row, name) for name in ("origin", "destination", "round")
     ]
     newest = (
         select(attempts)

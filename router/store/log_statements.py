@@ -32,18 +32,18 @@ class _Target(NamedTuple):
 
 
 _TARGETS = (
-    _Target("events", EventRow._fields, "id, tenant, origin", "NOTHING"),
+    _Target("events", EventRow._fields, "origin", "NOTHING"),
     _Target(
         "routings",
         RoutingRow._fields,
-        "event, tenant, origin",
+        "origin",
         "UPDATE SET at = excluded.at, outcome = excluded.outcome "
         "WHERE (excluded.at, excluded.outcome) < (routings.at, routings.outcome)",
     ),
     _Target(
         "deliveries",
         DeliveryRow._fields,
-        "event, tenant, origin, destination, round",
+        "origin, destination, round",
         "UPDATE SET "
         "state = CASE WHEN excluded.progress > deliveries.progress "
         "THEN excluded.state ELSE deliveries.state END, "

@@ -24,12 +24,8 @@ _dead_head = msgspec.json.Decoder(DeadHead).decode
 _metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def event_key(event: LoggedEvent) -> tuple[str, str, str]:
-    return event.id, event.tenant, place_text(event.origin)
-
-
 def event_position(event: LoggedEvent) -> EventPosition:
-    return event.at, event.id, event.tenant, place_text(event.origin)
+    return event.at, place_text(event.origin)
 
 
 def attempt_position(attempt: LoggedAttempt) -> AttemptPosition:

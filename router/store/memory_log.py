@@ -15,6 +15,7 @@ from event_router.consumers.log_rows import (
     RoutingRow,
     dead_order,
     merged,
+    place_text,
     routing_order,
 )
 from event_router.router.store.log_ports import (
@@ -39,7 +40,6 @@ from event_router.router.store.log_values import (
     dead_of,
     dead_position,
     delivery_of,
-    event_key,
     event_of,
     event_position,
     last_attempt_of,
@@ -90,9 +90,9 @@ class MemoryLog:
     """A Log whose content ends with the process."""
 
     def __init__(self) -> None:
-        self._events = _Table(EventRow, 3, lambda kept, _: kept)
-        self._routings = _Table(RoutingRow, 3, lambda *both: min(both, key=routing_order))
-        self._deliveries = _Table(DeliveryRow, 5, merged)
+        self._events = _Table(EventRow, 1, lambda kept, _: kept)
+        self._routings = _Table(RoutingRow, 1, lambda *both: min(both, key=routing_order))
+        self._deliveries = _Table(DeliveryRow, 3, merged)
         self._attempts = _Table(AttemptRow, 1, lambda kept, _: kept)
         self._dead = _Table(DeadRow, 2, lambda *both: min(both, key=dead_order))
 
@@ -129,15 +129,12 @@ class MemoryLog:
 
     async def event(self, event: str, tenant: str | None = None) -> LoggedEvent | None:
         found = [
-            (row.received, row.origin, row.tenant)
+            row
             for row in self._events.rows()
             if row.id == event and tenant in {None, row.tenant} and not self._hidden(row)
         ]
-        if not found:
-            return None
-        _, origin, its_tenant = max(found)
-        row = self._events.get((event, its_tenant, origin))
-        return None if row is None else self._event(row)
+        newest = max(found, key=lambda row: (row.received, row.origin), default=None)
+        return None if newest is None else self._event(newest)
 
     async def attempts(
         self, wanted: AttemptFilter, paging: Paging, *, with_events: bool = False
@@ -166,13 +163,13 @@ class MemoryLog:
         return self._attempt(row, with_event=with_event)
 
     async def last_delivery(self, event: LoggedEvent, destination: str) -> LoggedDelivery | None:
-        key = event_key(event)
+        origin = place_text(event.origin)
         rounds = [
             row
             for row in self._deliveries.rows()
-            if row[:3] == key and row.destination == destination
+            if row.origin == origin and row.destination == destination
         ]
-        of = self._events.get(key)
+        of = self._events.get((origin,))
         if not rounds or of is None:
             return None
         return delivery_of(_Joined(max(rounds, key=lambda row: row.round), of))
@@ -208,7 +205,7 @@ class MemoryLog:
         found = [
             self._unsettled(row)
             for row in self._deliveries.rows()
-            if self._open(row) and row.next_at < before and row[:3] in self._events.stored
+            if self._open(row) and row.next_at < before and row[:1] in self._events.stored
         ]
         beyond = [one for one in found if after is None or one.ref > after]
         return sorted(beyond, key=lambda one: one.ref)[:limit]
@@ -222,25 +219,23 @@ class MemoryLog:
         ]
 
     async def prune(self, before: int, most: int) -> int:
-        unsettled = {row[:3] for row in self._deliveries.rows() if self._open(row)}
+        unsettled = {row.origin for row in self._deliveries.rows() if self._open(row)}
         old = [
-            (row.at, row[:3])
+            (row.at, row.origin)
             for row in self._events.rows()
-            if row.at < before and row.received < before and row[:3] not in unsettled
+            if row.at < before and row.received < before and row.origin not in unsettled
         ]
-        keys = {key for _, key in sorted(old)[:most]}
-        for key in keys:
-            del self._events.stored[key]
+        origins = {origin for _, origin in sorted(old)[:most]}
         for row in self._attempts.rows():
-            if row[1:4] in keys:
+            if row.origin in origins:
                 del self._attempts.stored[row[:1]]
-        for table in (self._routings, self._deliveries):
-            for stored in [stored for stored in table.stored if stored[:3] in keys]:
-                del table.stored[stored]
+        for table in (self._events, self._routings, self._deliveries):
+            for key in [key for key in table.stored if key[0] in origins]:
+                del table.stored[key]
         for dead in self._dead.rows():
             if dead.at < before:
                 del self._dead.stored[dead[:2]]
-        return len(keys)
+        return len(origins)
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -249,28 +244,32 @@ class MemoryLog:
         return [self._event(row) for row in self._events.rows() if not self._hidden(row)]
 
     def _hidden(self, row: EventRow) -> bool:
-        routing = self._routings.get(row[:3])
+        routing = self._routings.get(row[:1])
         return routing is not None and routing.outcome in {"duplicate", "id_conflict"}
 
     def _event(self, row: EventRow) -> LoggedEvent:
-        matched = {one.destination for one in self._deliveries.rows() if one[:3] == row[:3]}
+        matched = {one.destination for one in self._deliveries.rows() if one.origin == row.origin}
         return event_of(row, sorted(matched))
 
     def _attempt(self, row: AttemptRow, *, with_event: bool) -> LoggedAttempt:
-        event = self._events.get(row[1:4]) if with_event else None
+        event = self._events.get((row.origin,)) if with_event else None
         return attempt_of(row, None if event is None else self._event(event))
 
     def _open(self, row: DeliveryRow) -> bool:
         return row.progress < SETTLED and not any(
-            later[:4] == row[:4] and later.round > row.round and later.state == "delivered"
+            later[:2] == row[:2] and later.round > row.round and later.state == "delivered"
             for later in self._deliveries.rows()
         )
 
     def _unsettled(self, row: DeliveryRow) -> Unsettled:
-        of = self._events.get(row[:3])
+        of = self._events.get(row[:1])
         assert of is not None  # noqa: S101  callers have looked
         joined = _Joined(row, of)
-        its_attempts = [one for one in self._attempts.rows() if one[1:6] == row[:5]]
+        its_attempts = [
+            one
+            for one in self._attempts.rows()
+            if (one.origin, one.destination, one.round) == row[:3]
+        ]
         newest = min(
             its_attempts, key=lambda one: (-one.attempt, -one.started, one.id), default=None
         )

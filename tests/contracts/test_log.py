@@ -169,10 +169,10 @@ async def test_events_are_paged_there_and_back(log: Log, history: History) -> No
 
 
 async def test_a_cursor_of_another_list_is_an_invalid_value(log: Log, history: History) -> None:
-    for id_ in ("e1", "e2"):
-        history.attempt(history.delivery(history.event(id_)))
+    for _ in range(2):
+        history.dead_record()
     await write(log, history.records)
-    cursor = (await log.attempts(AttemptFilter(), Paging(1))).next
+    cursor = (await log.dead(DeadFilter(), Paging(1))).next
     assert cursor is not None
     with pytest.raises(InvalidValue, match="next"):
         await log.events(EventFilter(), Paging(next=cursor))
@@ -401,14 +401,17 @@ async def test_an_event_dated_long_ago_is_kept_from_when_it_was_received(
 
 
 async def test_text_with_nul_and_odd_characters_is_kept(log: Log, history: History) -> None:
-    event = history.event("e\0\U0001f600\n\\N\t", metadata={"\0": "\\"}, data=b"\x00\xff")
-    history.attempt(history.delivery(event), "failed", body="\0\\.\n")
+    event = history.event("\\N \U0001f600", metadata={"k": "\\."}, data=b"\x00\xff")
+    history.attempt(history.delivery(event), "failed", "a1", body="ö\0\\.\n\t")
     history.event("good")
     await write(log, history.records)
     page = await log.events(EventFilter(topics=("order.created",)), Paging())
     assert [one.data for one in page.models] == [b'{"n":  1}', b"\x00\xff"]
-    assert page.models[1].metadata == {"\0": "\\"}
+    assert page.models[1].metadata == {"k": "\\."}
     assert page.models[1].destinations == ("d1",)
+    attempt = await log.attempt("a1")
+    assert attempt is not None
+    assert attempt.body.replace("\ufffd", "\0") == "ö\0\\.\n\t"
 
 
 async def test_what_cannot_be_read_is_counted_and_left_out(log: Log, history: History) -> None:

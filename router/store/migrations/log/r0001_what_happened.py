@@ -42,8 +42,9 @@ def _create_events() -> None:
         sa.Column("partition_key", _TEXT),
         sa.Column("deduplicate", sa.Boolean, nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("id", "tenant", "origin", name="events_pk"),
+        sa.PrimaryKeyConstraint("origin", name="events_pk"),
     )
+    op.create_index("events_by_id", "events", ["id"])
     op.create_index("events_by_time", "events", ["at"])
     op.create_index("events_by_tenant", "events", ["tenant", "at"])
     op.create_table(
@@ -53,7 +54,7 @@ def _create_events() -> None:
         sa.Column("origin", _TEXT, nullable=False),
         sa.Column("outcome", _TEXT, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("event", "tenant", "origin", name="routings_pk"),
+        sa.PrimaryKeyConstraint("origin", name="routings_pk"),
         sqlite_with_rowid=False,
     )
 
@@ -75,9 +76,7 @@ def _create_deliveries() -> None:
         sa.Column("next_at", sa.BigInteger, nullable=False),
         sa.Column("delivery_place", _TEXT, nullable=False),
         sa.Column("attempt_place", _TEXT, nullable=False),
-        sa.PrimaryKeyConstraint(
-            "event", "tenant", "origin", "destination", "round", name="deliveries_pk"
-        ),
+        sa.PrimaryKeyConstraint("origin", "destination", "round", name="deliveries_pk"),
         sqlite_with_rowid=False,
     )
     op.create_index(
@@ -90,7 +89,7 @@ def _create_deliveries() -> None:
     op.create_index(
         "deliveries_superseding",
         "deliveries",
-        ["event", "tenant"],
+        ["origin"],
         sqlite_where=_SUPERSEDING,
         postgresql_where=_SUPERSEDING,
     )
@@ -121,7 +120,7 @@ def _create_attempts_and_dead() -> None:
     op.create_index("attempts_by_time", "attempts", ["started"])
     op.create_index("attempts_by_tenant", "attempts", ["tenant", "started"])
     op.create_index("attempts_by_destination", "attempts", ["destination", "tenant", "started"])
-    op.create_index("attempts_by_event", "attempts", ["event", "tenant"])
+    op.create_index("attempts_by_origin", "attempts", ["origin"])
     op.create_table(
         "dead",
         sa.Column("place", _TEXT, nullable=False),
