@@ -105,6 +105,7 @@ class DeliveryWorker:
     running: set[Job] = field(default_factory=set)
     finished: list[Job] = field(default_factory=list)
     shards: frozenset[int] = frozenset()
+    parking: bool = False
     _group: asyncio.TaskGroup | None = None
     _learned: set[DestinationKey] = field(default_factory=set)
     _report: asyncio.Event = field(default_factory=asyncio.Event)
@@ -145,6 +146,10 @@ class DeliveryWorker:
             for shard in range(self.topics.shards)
             if shard % self.topics.partitions in partitions
         )
+
+    def park_everything(self) -> None:
+        """From now on nothing new is attempted: what is read goes into the schedule."""
+        self.parking = True
 
     async def release(self, partitions: Collection[int], drain: float) -> None:
         """Partitions go: on return each of their offsets is done. What still runs goes on, in the
@@ -219,7 +224,9 @@ class DeliveryWorker:
     def _may_start(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
         if destination is None:
             return True
-        return destination.disabled_at is None and self.room.free(key, now) > 0
+        if self.parking or destination.disabled_at is not None:
+            return False
+        return self.room.free(key, now) > 0
 
     async def _park(self, waiting: Sequence[tuple[Record, Delivery]]) -> None:
         entries = [Parked(delivery, 0) for _, delivery in waiting]
@@ -372,7 +379,7 @@ class DeliveryWorker:
 
     async def _pull_due(self) -> None:
         while True:
-            pulled = await self._pull() if self.shards else 0
+            pulled = await self._pull() if self.shards and not self.parking else 0
             if not pulled:
                 self._freed.clear()
                 await self._wait_for_room()

@@ -1,0 +1,84 @@
+"""Every adapter as the settings say, for whoever wires a role."""
+
+import time
+
+from event_router.consumers.addresses import Resolver
+from event_router.consumers.health import Health
+from event_router.consumers.http1 import Sender
+from event_router.consumers.kafka import Admin, KafkaConfig
+from event_router.consumers.open_sinks import OpenSinks
+from event_router.consumers.producer import KafkaProducer
+from event_router.consumers.sinks.kinds import SinkResources, load_sinks
+from event_router.router.redis_pipe import RedisPipe
+from event_router.router.schedule.layout import Bounds
+from event_router.router.schedule.redis import RedisSchedule
+from event_router.router.settings import Settings
+from event_router.schemas.errors import Unavailable
+from event_router.schemas.topics import Topics
+
+HEADROOM = 16 * 1024
+
+
+def now_ms() -> int:
+    """The time of day, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def kafka_config(settings: Settings) -> KafkaConfig:
+    return KafkaConfig(
+        bootstrap=settings.kafka,
+        security=settings.kafka_security,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_username,
+        password=settings.kafka_password.get_secret_value(),
+        ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
+        idempotent=settings.kafka_idempotent,
+        fetch_wait_ms=settings.kafka_fetch_wait_ms,
+        session_timeout=settings.kafka_session_timeout,
+    )
+
+
+def message_limits(settings: Settings, topics: Topics) -> dict[str, int]:
+    """`max.message.bytes` of each topic: an event and its headers, and on the topics behind it
+    twice that, since heads carry more."""
+    event = settings.max_event_bytes + HEADROOM
+    return {topic: event if topic == topics.events else 2 * event for topic in topics.all}
+
+
+async def find_topics(settings: Settings) -> Topics:
+    """The topics as `router init` made them; Unavailable when one is missing."""
+    named = Topics(settings.namespace)
+    async with Admin(kafka_config(settings)) as admin:
+        partitions = await admin.partitions(named.all)
+    missing = [topic for topic in named.all if topic not in partitions]
+    if missing:
+        names = ", ".join(missing)
+        raise Unavailable("kafka_unknown_topic", f"no topic {names}: run `router init`")
+    return Topics(settings.namespace, partitions[named.deliveries])
+
+
+def open_producer(settings: Settings, topics: Topics, health: Health) -> KafkaProducer:
+    return KafkaProducer(kafka_config(settings), health, limits=message_limits(settings, topics))
+
+
+def open_schedule(settings: Settings, topics: Topics, redis: RedisPipe) -> RedisSchedule:
+    return RedisSchedule(redis, topics, Bounds.of(settings.redis_max_bytes))
+
+
+def open_sinks(settings: Settings) -> OpenSinks:
+    """Sinks of every installed type, sharing one resolver and one HTTP sender.
+
+    A destination's cluster in trouble is no trouble of ours: its producers report to a health of
+    their own.
+    """
+    resolver = Resolver(settings.allow_networks)
+    resources = SinkResources(
+        sender=Sender(resolver),
+        resolver=resolver,
+        open_producer=lambda config: KafkaProducer(config, Health()),
+        timeout=settings.delivery_timeout,
+    )
+    types = load_sinks()
+    return OpenSinks(lambda destination: types.open(destination, resources))

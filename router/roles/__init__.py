@@ -1,0 +1,1 @@
+"""The roles: each a process of its own, any number of each."""

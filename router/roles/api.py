@@ -1,0 +1,28 @@
+"""The role `api`: the HTTP API."""
+
+from event_router.consumers.sinks.kinds import load_sinks
+from event_router.router.api.app import create_app
+from event_router.router.api.services import Services
+from event_router.router.publish import Publish
+from event_router.router.role_health import RoleHealth
+from event_router.router.roles.connected import connect
+from event_router.router.roles.role import Role, role_metrics
+from event_router.router.serve import serve
+
+
+async def run(role: Role) -> None:
+    connected = connect(role)
+    publish = Publish(role.topics, connected.producer, connected.duplicates, connected.directory)
+    role.counts["publish"] = publish.counts
+    services = Services(
+        settings=role.settings,
+        topics=role.topics,
+        registry=connected.registry,
+        schedule=connected.schedule,
+        publish=publish,
+        sinks=load_sinks(),
+        health=RoleHealth(role.health, role_metrics(role)),
+    )
+    role.health.started = True
+    host, port = role.settings.api_host, role.settings.api_port
+    await serve(create_app(services), host, port, role.stop)

@@ -1,0 +1,87 @@
+"""The role `deliver`: reads deliveries and what is due in the schedule, and attempts them."""
+
+import asyncio
+
+from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
+from event_router.consumers.subscription import Callbacks, Reading, Subscription
+from event_router.consumers.watermark import Partition
+from event_router.router.adapters import kafka_config, now_ms, open_sinks
+from event_router.router.roles.connected import connect
+from event_router.router.roles.role import Role
+
+
+async def run(role: Role) -> None:
+    settings, topics, connected = role.settings, role.topics, connect(role)
+    worker = DeliveryWorker(
+        topics=topics,
+        directory=connected.directory,
+        schedule=connected.schedule,
+        producer=connected.producer,
+        sinks=open_sinks(settings),
+        done=lambda records: subscription.done(records),
+        health=role.health,
+        clock=now_ms,
+        limits=WorkerLimits(slots=settings.delivery_slots),
+    )
+    subscription = Subscription(
+        [topics.deliveries],
+        topics.group("deliver"),
+        kafka=kafka_config(settings),
+        reading=Reading(drain=settings.drain_timeout),
+        callbacks=_moves(worker),
+        health=role.health,
+    )
+    role.counts["deliver"] = worker.counts
+    role.lag = lambda: subscription.lag
+    role.gauges = lambda: {
+        "deliver_running": float(worker.room.taken),
+        "deliver_slots": float(worker.limits.slots),
+    }
+    await _work(role, worker, subscription)
+
+
+def _moves(worker: DeliveryWorker) -> Callbacks:
+    """What the worker does when partitions come and go."""
+    mine: set[int] = set()
+
+    async def assigned(partitions: frozenset[Partition]) -> None:
+        mine.update(number for _, number in partitions)
+        worker.assigned(mine)
+
+    async def drain(partitions: frozenset[Partition], seconds: float) -> None:
+        await worker.release({number for _, number in partitions}, seconds)
+
+    async def revoked(partitions: frozenset[Partition]) -> None:
+        mine.difference_update(number for _, number in partitions)
+        worker.assigned(mine)
+
+    return Callbacks(assigned=assigned, drain=drain, revoked=revoked)
+
+
+async def _work(role: Role, worker: DeliveryWorker, subscription: Subscription) -> None:
+    """Stops in this order: nothing more is read, what runs is finished or parked, offsets are
+    committed and the group is left."""
+    parked = asyncio.Event()
+    async with asyncio.TaskGroup() as group, subscription:
+        running = group.create_task(
+            worker.run(parked, role.settings.drain_timeout), name="delivery worker"
+        )
+        stopper = group.create_task(_stop(role, subscription), name="stop reading")
+        parker = group.create_task(_park(role, worker), name="park from now on")
+        role.health.started = True
+        async for records in subscription:
+            await worker.take(records)
+        parked.set()
+        await running
+        stopper.cancel()
+        parker.cancel()
+
+
+async def _stop(role: Role, subscription: Subscription) -> None:
+    await role.stop.wait()
+    subscription.stop()
+
+
+async def _park(role: Role, worker: DeliveryWorker) -> None:
+    await role.park.wait()
+    worker.park_everything()

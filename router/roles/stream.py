@@ -1,0 +1,37 @@
+"""The role `stream`: the Faust app with the hops route and settle."""
+
+from event_router.router.adapters import now_ms
+from event_router.router.faust_app import Hop, run_stream, stream_app
+from event_router.router.retry import policy_from
+from event_router.router.roles.connected import connect
+from event_router.router.roles.role import Role
+from event_router.router.route import Route
+from event_router.router.settle import Settle
+
+
+async def run(role: Role) -> None:
+    settings, topics, connected = role.settings, role.topics, connect(role)
+    route = Route(
+        topics=topics,
+        directory=connected.directory,
+        duplicates=connected.duplicates,
+        producer=connected.producer,
+        health=role.health,
+        clock=now_ms,
+    )
+    settle = Settle(
+        topics=topics,
+        directory=connected.directory,
+        schedule=connected.schedule,
+        producer=connected.producer,
+        disabler=connected.registry,
+        policy=policy_from(settings),
+        health=role.health,
+        clock=now_ms,
+    )
+    role.counts |= {"route": route.counts, "settle": settle.counts}
+    hops: dict[str, Hop] = {topics.events: route, topics.attempts: settle}
+    app = stream_app(settings, topics.group("stream"), hops, role.health)
+    role.lag = lambda: app.consumer.known_lag()
+    role.health.started = True
+    await run_stream(app, role.stop)
