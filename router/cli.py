@@ -1,0 +1,131 @@
+"""The command `router`."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from event_router.schemas.errors import EventRouterError
+
+if TYPE_CHECKING:
+    from event_router.router.roles.role import Body
+
+app = typer.Typer(
+    name="router",
+    help="Routes events from Kafka to webhooks and other sinks. Settings: `router settings`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="With a demo tenant, receiver, events and a live view.")
+    ] = False,
+) -> None:
+    """Run everything on this machine: all roles, and what isn't given of Kafka, Redis and SQL."""
+    from event_router.router.up import run_up
+
+    raise typer.Exit(asyncio.run(run_up(demo=demo)))
+
+
+@app.command()
+def init() -> None:
+    """Make topics and tables, and check that Redis is fit. Run it before the roles; idempotent."""
+    from event_router.router.init import initialise
+    from event_router.router.settings import read_settings
+
+    async def show() -> None:
+        async for step in initialise(read_settings()):
+            typer.echo(f"{step.name}: {step.outcome}")
+
+    asyncio.run(show())
+
+
+@app.command()
+def api() -> None:
+    """Run the role `api`: the HTTP API."""
+    from event_router.router.roles.api import run
+
+    _role("api", run)
+
+
+@app.command()
+def stream() -> None:
+    """Run the role `stream`: route events, settle attempts (Faust)."""
+    from event_router.router.roles.stream import run
+
+    _role("stream", run)
+
+
+@app.command()
+def deliver() -> None:
+    """Run the role `deliver`: attempt deliveries."""
+    from event_router.router.roles.deliver import run
+
+    _role("deliver", run)
+
+
+@app.command()
+def log() -> None:
+    """Run the role `log`: write what happened to SQL."""
+    from event_router.router.roles.log import run
+
+    _role("log", run)
+
+
+@app.command()
+def publish(
+    tenant: Annotated[str, typer.Option(help="The event's tenant.")],
+    topic: Annotated[
+        str | None, typer.Option(help="The event's topic, as in order.created.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="The payload, JSON; - reads standard input.")] = "-",
+    event_id: Annotated[
+        str | None, typer.Option("--id", help="The event's id: a second publish is a duplicate.")
+    ] = None,
+    destination: Annotated[str | None, typer.Option(help="Only to this destination.")] = None,
+) -> None:
+    """Publish one event to Kafka, and print its id and where it lies."""
+    from event_router.router.publish_one import Entered, publish_one
+
+    payload = sys.stdin.buffer.read() if data == "-" else data.encode()
+    entered = Entered(tenant, payload, topic, event_id, destination)
+    published, place = asyncio.run(publish_one(entered))
+    typer.echo(f"{published} is in {place.topic}, partition {place.partition}, {place.offset}")
+
+
+@app.command()
+def settings() -> None:
+    """List every setting, its value now and what it is for."""
+    from event_router.router.settings import describe_settings
+
+    table = Table("variable", "value", "what it is", box=None)
+    for row in describe_settings():
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _role(name: str, body: "Body") -> None:
+    from event_router.router.roles.role import run_role
+
+    raise typer.Exit(run_role(name, body))
+
+
+def main() -> None:
+    """The console script: an error of ours is one message, not a traceback."""
+    try:
+        app()
+    except EventRouterError as error:
+        sys.stderr.write(f"router: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
