@@ -1,0 +1,255 @@
+"""The whole pipeline: events into Kafka on one side, HTTP requests out of it on the other.
+
+    python -m benchmarks.pipeline closed --events 50000
+    python -m benchmarks.pipeline open --rate 400 --seconds 30
+    python -m benchmarks.pipeline idle --seconds 30
+    python -m benchmarks.pipeline all --write      # every case, into docs/performance.md
+
+Producer and receiver are processes of their own, and their CPU is not counted as ours.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.document import write_between_markers
+from benchmarks.system import ROLES, Database, Kind, System, running
+from event_router.router.child import free_port
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+SETTLE = 3.0
+
+Shape = Literal["closed", "open", "idle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One measurement. `rate` in events a second; closed runs publish as fast as they can."""
+
+    shape: Shape
+    kafka: Kind = "real"
+    database: Database = "sqlite"
+    events: int = 50_000
+    size: int = 500
+    fanout: int = 1
+    rate: float = 0.0
+    seconds: float = 30.0
+
+    @property
+    def name(self) -> str:
+        services = f"{'Apache Kafka' if self.kafka == 'real' else 'embedded'}, {self.database}"
+        if self.shape == "idle":
+            return f"idle ({services})"
+        load = f"{self.events:,} events" if self.shape == "closed" else f"{self.rate:g}/s"
+        return f"{load}, fan-out {self.fanout}, {self.size} B ({services})"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """CPU in seconds per 1,000 deliveries; of an idle run, in percent of a core."""
+
+    case: Case
+    publish_rate: float
+    delivery_rate: float
+    p50: float
+    p99: float
+    lost: int
+    duplicates: int
+    cpu: dict[str, float]
+
+    @property
+    def ours(self) -> float:
+        return sum(self.cpu[role] for role in ROLES)
+
+    @property
+    def services(self) -> float:
+        return sum(self.cpu.values()) - self.ours
+
+
+async def measure(case: Case) -> Result:
+    async with running(case.kafka, case.database) as system:
+        return await (_idle(case, system) if case.shape == "idle" else _loaded(case, system))
+
+
+async def _idle(case: Case, system: System) -> Result:
+    await system.make_destinations(1, free_port())
+    await asyncio.sleep(SETTLE)
+    before, began = system.cpu(), time.monotonic()
+    await asyncio.sleep(case.seconds)
+    passed = time.monotonic() - began
+    cpu = {name: (after - before[name]) / passed * 100 for name, after in system.cpu().items()}
+    return Result(case, 0, 0, 0, 0, 0, 0, cpu)
+
+
+async def _loaded(case: Case, system: System) -> Result:
+    port = free_port()
+    await system.make_destinations(case.fanout, port)
+    await _run(replace(case, events=500, rate=500), system, port)  # pools, plans, caches
+    await asyncio.sleep(1.0)
+    before = system.cpu()
+    produced, received = await _run(case, system, port)
+    await system.quiet()  # the log's writes count as well
+    after = system.cpu()
+    deliveries = case.events * case.fanout
+    took = received["last"] - produced["began"]
+    return Result(
+        case,
+        case.events / (produced["ended"] - produced["began"]),
+        received["received"] / took,
+        received["p50"],
+        received["p99"],
+        deliveries - int(received["received"]),
+        int(received["duplicates"]),
+        {name: (after[name] - before[name]) / deliveries * 1000 for name in after},
+    )
+
+
+async def _run(case: Case, system: System, port: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the producer and the receiver report."""
+    expected = case.events * case.fanout
+    receiver = await _start("benchmarks.receiver", port, expected)
+    idempotent = str(system.settings.kafka_idempotent).lower()
+    producer = await _start(
+        "benchmarks.producer",
+        system.settings.kafka, system.topics.events, case.events, case.size, case.rate, idempotent,
+    )  # fmt: skip
+    produced = await _report(producer, 600)
+    try:
+        received = await _report(receiver, 120)
+    except TimeoutError:
+        receiver.terminate()
+        received = await _report(receiver, 10)
+    return produced, received
+
+
+async def _start(module: str, *arguments: object) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *map(str, arguments), stdout=asyncio.subprocess.PIPE
+    )
+
+
+async def _report(process: asyncio.subprocess.Process, seconds: float) -> dict[str, Any]:
+    assert process.stdout is not None
+    async with asyncio.timeout(seconds):
+        line = await process.stdout.readline()
+        await process.wait()
+    report: dict[str, Any] = json.loads(line)
+    return report
+
+
+def median(results: list[Result]) -> Result:
+    """Of several runs of a case: each figure's median, and every loss and duplicate."""
+
+    def middle(name: str) -> float:
+        return float(statistics.median(getattr(one, name) for one in results))
+
+    first = results[0]
+    return Result(
+        first.case,
+        middle("publish_rate"),
+        middle("delivery_rate"),
+        middle("p50"),
+        middle("p99"),
+        sum(one.lost for one in results),
+        sum(one.duplicates for one in results),
+        {name: statistics.median(one.cpu[name] for one in results) for name in first.cpu},
+    )
+
+
+HEADERS = (
+    "case", "published/s", "delivered/s", "p50 ms", "p99 ms", "lost", "dup.",
+    *ROLES, "all roles", "services",
+)  # fmt: skip
+
+
+def row(result: Result) -> list[str]:
+    idle = result.case.shape == "idle"
+    unit = "{:.2f} %" if idle else "{:.3f}"
+    figures = [unit.format(result.cpu[role]) for role in ROLES]
+    figures += [unit.format(result.ours), unit.format(result.services)]
+    if idle:
+        return [result.case.name, "", "", "", "", "", "", *figures]
+    return [
+        result.case.name,
+        f"{result.publish_rate:,.0f}",
+        f"{result.delivery_rate:,.0f}",
+        f"{result.p50:.1f}",
+        f"{result.p99:.1f}",
+        str(result.lost),
+        str(result.duplicates),
+        *figures,
+    ]
+
+
+def show(results: list[Result]) -> None:
+    table = Table(*HEADERS, title="CPU: seconds per 1,000 deliveries; idle: percent of a core")
+    for result in results:
+        table.add_row(*row(result))
+    Console(width=200).print(table)
+
+
+ALL = (
+    Case("closed"),
+    Case("closed", database="postgres"),
+    Case("closed", fanout=10, events=10_000),
+    Case("open", rate=400, seconds=30, events=12_000),
+    Case("open", rate=1000, seconds=20, events=20_000),
+    Case("idle", seconds=30),
+    Case("closed", kafka="embedded"),
+    Case("open", kafka="embedded", rate=400, seconds=30, events=12_000),
+)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.pipeline", description=__doc__.split("\n")[0])
+    parser.add_argument("shape", choices=("closed", "open", "idle", "all"))
+    parser.add_argument("--kafka", choices=("real", "embedded"), default="real")
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--events", type=int, default=50_000, help="of a closed run (50000)")
+    parser.add_argument("--size", type=int, default=500, help="bytes of a payload (500)")
+    parser.add_argument("--fanout", type=int, default=1, help="destinations of each event (1)")
+    parser.add_argument("--rate", type=float, default=400, help="events/s of an open run (400)")
+    parser.add_argument("--seconds", type=float, default=30, help="of an open or idle run (30)")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each case; medians (1)")
+    parser.add_argument("--write", action="store_true", help="into docs/performance.md")
+    return parser.parse_args()
+
+
+def _cases(given: argparse.Namespace) -> tuple[Case, ...]:
+    if given.shape == "all":
+        return ALL
+    rate = given.rate if given.shape == "open" else 0.0
+    events = int(rate * given.seconds) if given.shape == "open" else given.events
+    return (
+        Case(
+            given.shape, given.kafka, given.database, events, given.size, given.fanout, rate,
+            given.seconds,
+        ),
+    )  # fmt: skip
+
+
+def main() -> None:
+    given = _arguments()
+    results = []
+    for case in _cases(given):
+        sys.stderr.write(f"{case.name} …\n")
+        results.append(median([asyncio.run(measure(case)) for _ in range(given.runs)]))
+        show(results[-1:])
+    show(results)
+    if given.write:
+        lines = [HEADERS, ["---"] * len(HEADERS), *map(row, results)]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        write_between_markers(DOCUMENT, "pipeline", table)
+
+
+if __name__ == "__main__":
+    main()
