@@ -238,7 +238,7 @@ class Supervisor:
         calm = 0
         while asked and calm < CALM_LOOKS and time.monotonic() < deadline:
             looks = await self._look(asked)
-            calm = calm + 1 if all(look and look.lag == 0 for look in looks.values()) else 0
+            calm = calm + 1 if all(map(_has_read_all, looks.values())) else 0
             await asyncio.sleep(LOOK_PAUSE)
 
     async def _end(self, names: Sequence[str], deadline: float) -> list[str]:
@@ -256,6 +256,11 @@ class Supervisor:
         asked = list(names)
         looks = await asyncio.gather(*(readiness(self._specs[name].health, 0.5) for name in asked))
         return dict(zip(asked, looks, strict=True))
+
+
+def _has_read_all(look: Readiness | None) -> bool:
+    """One that has just started, or can't reach Kafka, doesn't know what there is to read."""
+    return look is not None and look.ready and look.lag == 0
 
 
 def _unfinished(name: str, last: Readiness | None, ended: bool) -> str | None:

@@ -106,6 +106,17 @@ async def test_the_log_ends_only_when_it_has_read_everything(stage: Stage) -> No
     assert stage.ends()[-1] == "log ends with lag 0"
 
 
+async def test_a_role_in_trouble_is_not_taken_for_one_that_has_read_everything(
+    stage: Stage,
+) -> None:
+    await stage.start("log")
+    await stage.supervisor.wait_ready(30)
+    stage.write("log.trouble", "Kafka doesn't answer")
+    began = time.monotonic()
+    await stage.supervisor.stop((Step(1.0, quiet=("log",)),))
+    assert time.monotonic() - began >= 1.0
+
+
 async def test_what_is_left_is_said_and_everything_ends_within_ten_seconds(stage: Stage) -> None:
     stage.write("stream.lag", "5")
     for name in ("log", "deliver", "api"):
