@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import hiredis
 from redis.asyncio.connection import parse_url
 
-from event_router.schemas.errors import EventRouterError, Unavailable
+from event_router.schemas.errors import EventRouterError, InvalidValue, Unavailable
 
 TIMEOUT = 10.0
 
@@ -131,10 +131,12 @@ class RedisPipe:
     """Redis at `url` (redis://, rediss:// or unix://), connected at the first call and again
     after every loss. All calls raise Unavailable, after `timeout` seconds at the latest; a
     command may have been carried out even so.
+
+    Raises InvalidValue for a URL that is none of these.
     """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
-        self._address: Mapping[str, Any] = parse_url(url)
+        self._address = _address(url)
         self._timeout = timeout
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
@@ -198,6 +200,15 @@ class RedisPipe:
             user = (address["username"],) if address.get("username") else ()
             commands.append(("AUTH", *user, address["password"]))
         return request(*commands, ("SELECT", address.get("db", 0)))
+
+
+def _address(url: str) -> Mapping[str, Any]:
+    try:
+        return parse_url(url)
+    except ValueError:
+        without_password = url.rpartition("@")[2]
+        expected = "a redis://, rediss:// or unix:// URL"
+        raise InvalidValue("redis", without_password, expected) from None
 
 
 def _tls(address: Mapping[str, Any]) -> ssl.SSLContext | None:

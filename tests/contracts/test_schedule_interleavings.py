@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from event_router.router.redis_pipe import RedisPipe
 from event_router.router.schedule.layout import Bounds, encode_body
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.topics import Topics
-from tests import services
 from tests.contracts.schedules import BEGIN, MemoryWorld, RedisWorld, World, delivery, key
 
 # One queue mostly, so that steps meet; another one shares its shard.
@@ -184,7 +184,12 @@ async def compare(url: str, steps: Sequence[Step]) -> None:
         await pipe.aclose()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(steps, min_size=20, max_size=60))
-def test_redis_answers_what_memory_answers(redis_server: services.Redis, steps: list[Step]) -> None:
-    asyncio.run(compare(redis_server.url, steps))
+@pytest.mark.timeout(400)  # a failing example is made small before it is shown
+@pytest.mark.parametrize("server", ["redis_server", "valkey_server"])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(played=st.lists(steps, min_size=20, max_size=50))
+def test_a_server_answers_what_memory_answers(
+    request: pytest.FixtureRequest, server: str, played: list[Step]
+) -> None:
+    url = request.getfixturevalue(server).url
+    asyncio.run(compare(url, played))

@@ -17,7 +17,7 @@ from event_router.router.redis_pipe import (
     check_redis,
     request,
 )
-from event_router.schemas.errors import Unavailable
+from event_router.schemas.errors import InvalidValue, Unavailable
 from tests import services
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -92,6 +92,12 @@ async def test_a_refused_connection_is_unavailable() -> None:
     async with opened(f"redis://127.0.0.1:{free_port()}") as pipe:
         with pytest.raises(Unavailable, match="can't connect"):
             await pipe.call("PING")
+
+
+async def test_a_url_that_is_not_redis_is_named_without_its_password() -> None:
+    with pytest.raises(InvalidValue, match="redis: 'host' is not a redis://") as refused:
+        RedisPipe("http://user:secret@host")
+    assert "secret" not in str(refused.value)
 
 
 async def test_a_server_that_is_back_is_used_again(faulty_redis: services.Redis) -> None:
