@@ -296,7 +296,7 @@ class DeliveryWorker:
         self._freed.set()
         if head.outcome == "delivered":
             self.counts.delivered += 1
-            self.room.succeeded(key)
+            self.room.succeeded(key, self.clock())
         elif head.outcome == "failed":
             self.counts.failed += 1
             self.room.failed(key, self.clock(), head.retry_after)

@@ -1,7 +1,7 @@
 """Who may start an attempt now: slots, a share of them per destination, circuits. Pure.
 
-One bad destination harms nobody: it has at most its share of the slots, and what runs longer than
-a second (`mark_slow`) may hold at most half of them in all.
+One bad destination harms nobody: it has at most its share of the slots. While attempts that run
+for longer than a second (`mark_slow`) hold half of all slots, their destinations get no more.
 """
 
 from dataclasses import dataclass, field
@@ -57,8 +57,12 @@ class Room:
             _count_down(self.slow, key)
             self.slow_taken -= 1
 
-    def succeeded(self, key: DestinationKey) -> None:
-        self.backoffs.pop(key, None)
+    def succeeded(self, key: DestinationKey, now: int) -> None:
+        """Closes its circuit once that has had its time. A success before is that of an attempt
+        which began before it opened, and it takes no `Retry-After` back."""
+        backoff = self.backoffs.get(key)
+        if backoff is not None and backoff.open_until <= now:
+            del self.backoffs[key]
 
     def failed(self, key: DestinationKey, now: int, retry_after: int | None) -> int:
         """Until when (ms) its circuit is open; 0 when it isn't."""

@@ -1,0 +1,172 @@
+"""Who may start an attempt now: one bad destination harms nobody."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from event_router.consumers.ports import Backoff
+from event_router.consumers.room import Room
+from event_router.schemas.delivery import DestinationKey
+
+A, B = DestinationKey("acme", "a"), DestinationKey("acme", "b")
+NOW = 1_000_000
+
+
+def filled(room: Room, key: DestinationKey, count: int, *, slow: bool = False) -> None:
+    for _ in range(count):
+        room.take(key)
+        if slow:
+            room.mark_slow(key)
+
+
+def test_a_destination_has_an_eighth_of_the_slots() -> None:
+    room = Room(80)
+    assert room.free(A, NOW) == 10
+    filled(room, A, 10)
+    assert room.free(A, NOW) == 0
+    assert room.free(B, NOW) == 10
+
+
+def test_a_small_room_has_one_slot_for_each() -> None:
+    room = Room(2)
+    assert room.free(A, NOW) == 1
+
+
+def test_when_all_slots_are_taken_nobody_has_room() -> None:
+    room = Room(8)
+    for name in "abcdefgh":
+        filled(room, DestinationKey("acme", name), 1)
+    assert room.free(DestinationKey("acme", "z"), NOW) == 0
+
+
+def test_the_same_id_of_another_tenant_is_another_destination() -> None:
+    room = Room(8)
+    filled(room, A, 1)
+    assert room.free(A, NOW) == 0
+    assert room.free(DestinationKey("other", "a"), NOW) == 1
+
+
+def test_while_slow_attempts_hold_half_of_the_slots_their_destinations_get_no_more() -> None:
+    room = Room(16)
+    slow = [DestinationKey("acme", f"slow{n}") for n in range(8)]
+    for key in slow:
+        filled(room, key, 1, slow=True)
+    assert room.free(slow[0], NOW) == 0
+    assert room.free(A, NOW) == 2
+    room.give(slow[1], slow=True)
+    assert room.free(slow[0], NOW) == 1
+    assert room.free(slow[1], NOW) == 2
+
+
+def test_an_open_circuit_has_no_room_and_then_room_for_one_probe() -> None:
+    room = Room(80)
+    until = room.failed(A, NOW, 30_000)
+    assert until == NOW + 30_000
+    assert room.free(A, until - 1) == 0
+    assert room.free(A, until) == 1
+    room.take(A)
+    assert room.free(A, until) == 0
+    assert room.free(B, NOW) == 10
+
+
+def test_the_success_of_the_probe_closes_the_circuit() -> None:
+    room = Room(80)
+    until = room.failed(A, NOW, 30_000)
+    room.succeeded(A, until)
+    assert room.free(A, until) == 10
+    assert room.backoffs == {}
+
+
+def test_a_success_while_it_is_open_takes_no_retry_after_back() -> None:
+    room = Room(80)
+    until = room.failed(A, NOW, 30_000)
+    room.succeeded(A, NOW + 1)
+    assert room.free(A, NOW + 2) == 0
+    assert room.free(A, until) == 1
+
+
+def test_a_success_ends_the_row_of_failures() -> None:
+    room = Room(80)
+    for _ in range(4):
+        assert room.failed(A, NOW, None) == 0
+    room.succeeded(A, NOW + 1)
+    assert room.failed(A, NOW + 10_000, None) == 0
+    assert room.backoffs[A] == Backoff(1, NOW + 10_000, 0)
+
+
+def test_failures_in_a_row_open_the_circuit() -> None:
+    room = Room(80)
+    for _ in range(4):
+        room.failed(A, NOW, None)
+    assert room.failed(A, NOW + 5_000, None) == NOW + 6_000
+    assert room.failed(A, NOW + 6_000, None) == NOW + 7_200
+
+
+class Model(RuleBasedStateMachine):
+    """The counts are those of a plain list of attempts, whatever begins, drags on and ends."""
+
+    keys = st.sampled_from([DestinationKey("acme", name) for name in "abc"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = Room(10)
+        self.attempts: list[tuple[DestinationKey, bool]] = []
+        self.now = NOW
+
+    @rule(key=keys)
+    def start(self, key: DestinationKey) -> None:
+        if self.room.free(key, self.now):
+            self.room.take(key)
+            self.attempts.append((key, False))
+
+    @precondition(lambda self: self.attempts)
+    @rule(data=st.data())
+    def drag_on(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.attempts) - 1))
+        key, slow = self.attempts[index]
+        if not slow:
+            self.room.mark_slow(key)
+            self.attempts[index] = (key, True)
+
+    @precondition(lambda self: self.attempts)
+    @rule(data=st.data(), well=st.booleans(), retry_after=st.none() | st.integers(0, 90_000))
+    def end(self, data: st.DataObject, well: bool, retry_after: int | None) -> None:
+        key, slow = self.attempts.pop(data.draw(st.integers(0, len(self.attempts) - 1)))
+        self.room.give(key, slow=slow)
+        if well:
+            self.room.succeeded(key, self.now)
+        else:
+            self.room.failed(key, self.now, retry_after)
+
+    @rule(pause=st.integers(0, 120_000))
+    def wait(self, pause: int) -> None:
+        self.now += pause
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        for key in [DestinationKey("acme", name) for name in "abc"]:
+            running = sum(one == key for one, _ in self.attempts)
+            assert self.room.running.get(key, 0) == running
+            assert self.room.slow.get(key, 0) == sum(
+                slow for one, slow in self.attempts if one == key
+            )
+            free = self.room.free(key, self.now)
+            assert 0 <= free <= max(self.room.cap - running, 0)
+            assert free <= 10 - len(self.attempts)
+        assert self.room.taken == len(self.attempts) <= 10
+        assert self.room.slow_taken == sum(slow for _, slow in self.attempts)
+
+    @invariant()
+    def nothing_is_left_of_what_ended(self) -> None:
+        if not self.attempts:
+            assert (self.room.running, self.room.slow) == ({}, {})
+
+    @invariant()
+    def every_circuit_has_an_end(self) -> None:
+        for key in self.room.backoffs:
+            if not any(one == key for one, _ in self.attempts) and len(self.attempts) < 5:
+                assert self.room.free(key, self.now + 60_000) > 0
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
