@@ -91,7 +91,7 @@ class OutOfRange(EventRouterError):
 
 
 @contextmanager
-def _ours(config: KafkaConfig, topic: str = "") -> Iterator[None]:
+def ours(config: KafkaConfig, topic: str = "") -> Iterator[None]:
     """Foreign errors become ours."""
     try:
         yield
@@ -195,7 +195,7 @@ class Writer:
     @classmethod
     async def open(cls, config: KafkaConfig, batch_bytes: int = BATCH_BYTES) -> "Writer":
         """Raises Unavailable when no broker answers."""
-        with _ours(config):
+        with ours(config):
             producer = AIOKafkaProducer(
                 **config.connection(),
                 acks="all",
@@ -212,7 +212,7 @@ class Writer:
 
     async def partitions(self, topic: str) -> int:
         """How many the topic has. Raises Unavailable when there is no such topic."""
-        with _ours(self._config, topic):
+        with ours(self._config, topic):
             try:
                 async with asyncio.timeout(METADATA_PATIENCE):
                     return len(await self._producer.partitions_for(topic))
@@ -233,7 +233,7 @@ class Writer:
                 f"topic {topic!r} has {known} partitions, and a message is for {partition}",
             )
         now = time.time_ns() // 1_000_000
-        with _ours(self._config, topic):
+        with ours(self._config, topic):
             batch = self._batch(messages, now)
             acknowledged = await self._producer.send_batch(batch, topic, partition=partition)
             first = await acknowledged
@@ -292,6 +292,34 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         await self._assigned(frozenset(tuple(partition) for partition in assigned))
 
 
+def group_consumer(config: KafkaConfig, group: str, rebalance_timeout: float) -> AIOKafkaConsumer:
+    """aiokafka's consumer as a member of `group`. It commits nothing by itself, and asks what to
+    do about a partition without a commit (`lost_place`)."""
+    return AIOKafkaConsumer(
+        **config.connection(),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=config.fetch_wait_ms,
+        session_timeout_ms=int(config.session_timeout * 1000),
+        heartbeat_interval_ms=int(min(3.0, max(0.1, config.session_timeout / 10)) * 1000),
+        rebalance_timeout_ms=int(rebalance_timeout * 1000),
+        max_poll_interval_ms=LONGEST_POLL_INTERVAL,
+    )
+
+
+def lost_place(cause: BaseException | None) -> tuple[Partition, int | None] | None:
+    """The partition that has nothing at the offset (None: without a commit) where it is to be
+    read, when that is what `cause` says."""
+    if isinstance(cause, kafka_errors.NoOffsetForPartitionError):
+        return tuple(cause.args[0]), None
+    if isinstance(cause, kafka_errors.OffsetOutOfRangeError):
+        ((partition, offset),) = cause.args[0].items()
+        return tuple(partition), offset
+    return None
+
+
 class Reader:
     """A member of a consumer group. It commits nothing by itself.
 
@@ -312,23 +340,12 @@ class Reader:
     ) -> None:
         self._config = config
         self._topics = sorted(topics)
-        self._consumer = AIOKafkaConsumer(
-            **config.connection(),
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=config.fetch_wait_ms,
-            session_timeout_ms=int(config.session_timeout * 1000),
-            heartbeat_interval_ms=int(min(3.0, max(0.1, config.session_timeout / 10)) * 1000),
-            rebalance_timeout_ms=int(rebalance_timeout * 1000),
-            max_poll_interval_ms=LONGEST_POLL_INTERVAL,
-        )
+        self._consumer = group_consumer(config, group, rebalance_timeout)
         self._listener = _Listener(assigned, revoked)
 
     async def start(self) -> None:
         """Joins the group; assignments come later. Raises Unavailable when no broker answers."""
-        with _ours(self._config):
+        with ours(self._config):
             await self._consumer.start()
             # Not before: start() would wait for topics that aren't there.
             self._consumer.subscribe(self._topics, listener=self._listener)
@@ -340,7 +357,7 @@ class Reader:
         returned, so go back with `seek`.
         """
         try:
-            with _ours(self._config):
+            with ours(self._config):
                 fetched = await self._consumer.getmany(
                     timeout_ms=int(seconds * 1000), max_records=max_records
                 )
@@ -351,17 +368,18 @@ class Reader:
         return {tuple(place): list(map(_record, records)) for place, records in fetched.items()}
 
     async def _mended(self, cause: BaseException | None) -> bool:
-        if isinstance(cause, kafka_errors.NoOffsetForPartitionError):
-            await self.rewind({tuple(cause.args[0]): None})
-            return True
-        if isinstance(cause, kafka_errors.OffsetOutOfRangeError):
-            ((partition, offset),) = cause.args[0].items()
-            raise OutOfRange(tuple(partition), offset) from cause
-        return False
+        lost = lost_place(cause)
+        if lost is None:
+            return False
+        partition, offset = lost
+        if offset is not None:
+            raise OutOfRange(partition, offset) from cause
+        await self.rewind({partition: None})
+        return True
 
     async def rewind(self, places: Mapping[Partition, int | None]) -> None:
         """Reads on from these offsets; None = from the commit, or the earliest record."""
-        with _ours(self._config):
+        with ours(self._config):
             for partition, offset in places.items():
                 place = TopicPartition(*partition)
                 if offset is None:
@@ -374,7 +392,7 @@ class Reader:
     async def commit(self, positions: Mapping[Partition, int], seconds: float) -> None:
         """Raises Unavailable when it isn't taken within `seconds`."""
         offsets = {TopicPartition(*partition): at for partition, at in positions.items()}
-        with _ours(self._config):
+        with ours(self._config):
             try:
                 async with asyncio.timeout(seconds):
                     await self._consumer.commit(offsets)
@@ -401,13 +419,13 @@ class Reader:
 
     async def position(self, partition: Partition) -> int:
         """The offset that is read next. Raises Unavailable when it isn't assigned."""
-        with _ours(self._config):
+        with ours(self._config):
             return int(await self._consumer.position(TopicPartition(*partition)))
 
     async def bounds(self, partition: Partition) -> tuple[int, int]:
         """The offset of the earliest record, and the end."""
         place = TopicPartition(*partition)
-        with _ours(self._config, partition[0]):
+        with ours(self._config, partition[0]):
             begin = await self._consumer.beginning_offsets([place])
             end = await self._consumer.end_offsets([place])
         return int(begin[place]), int(end[place])
@@ -459,7 +477,7 @@ class Admin:
         self._admin = AIOKafkaAdminClient(**config.connection())
 
     async def __aenter__(self) -> Self:
-        with _ours(self._config):
+        with ours(self._config):
             try:
                 await self._admin.start()
             except BaseException:
@@ -476,7 +494,7 @@ class Admin:
         await self._admin.close()
 
     async def brokers(self) -> int:
-        with _ours(self._config):
+        with ours(self._config):
             return len((await self._admin.describe_cluster())["brokers"])
 
     async def create(self, topics: Sequence[NewTopicSpec]) -> list[str]:
@@ -487,7 +505,7 @@ class Admin:
         made = []
         replicas = min(3, await self.brokers())
         for topic in topics:
-            with _ours(self._config, topic.name):
+            with ours(self._config, topic.name):
                 if await self._create(topic, replicas):
                     made.append(topic.name)
         await self._leaders({topic.name for topic in topics})
@@ -510,7 +528,7 @@ class Admin:
 
     async def partitions(self, names: Collection[str]) -> dict[str, int]:
         """How many partitions each has; a topic without leaders for all of them isn't in it."""
-        with _ours(self._config):
+        with ours(self._config):
             described = await self._admin.describe_topics(sorted(names))
         return {
             topic["topic"]: len(topic["partitions"])
@@ -522,7 +540,7 @@ class Admin:
 
     async def topic_config(self, name: str) -> dict[str, str]:
         """The topic's configuration, with what it inherits."""
-        with _ours(self._config, name):
+        with ours(self._config, name):
             answers = await self._admin.describe_configs(
                 [ConfigResource(ConfigResourceType.TOPIC, name)]
             )
@@ -530,7 +548,7 @@ class Admin:
 
     async def delete(self, names: Sequence[str]) -> None:
         """Deletes topics with everything in them; those that aren't there are none."""
-        with _ours(self._config):
+        with ours(self._config):
             answer = await self._admin.delete_topics(list(names))
             with suppress(kafka_errors.UnknownTopicOrPartitionError):
                 _check(answer.topic_error_codes)
@@ -539,7 +557,7 @@ class Admin:
         """The end of each partition: the offset that the next record gets."""
         async with _Lookup(self._config) as lookup:
             places = await self._places(topic)
-            with _ours(self._config, topic):
+            with ours(self._config, topic):
                 ends = await lookup.end_offsets(places)
         return {tuple(place): int(end) for place, end in ends.items()}
 
@@ -547,7 +565,7 @@ class Admin:
         """What the group has committed; partitions without a commit are not in it."""
         async with _Lookup(self._config, group) as lookup:
             places = await self._places(topic)
-            with _ours(self._config, topic):
+            with ours(self._config, topic):
                 lookup.assign(places)
                 offsets = {tuple(place): await lookup.committed(place) for place in places}
         return {partition: int(at) for partition, at in offsets.items() if at is not None}
@@ -567,7 +585,7 @@ class _Lookup:
         )
 
     async def __aenter__(self) -> AIOKafkaConsumer:
-        with _ours(self._config):
+        with ours(self._config):
             try:
                 await self._consumer.start()
             except BaseException:

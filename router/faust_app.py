@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,8 @@ from faust.contrib.asgi import bind_to_running_loop
 
 from event_router.consumers.health import Health
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
+from event_router.consumers.subscription import Gap
+from event_router.router.adapters import kafka_config
 from event_router.router.faust_transport import Batch, Delivery, StreamConsumer, StreamTransport
 from event_router.router.settings import Settings
 from event_router.schemas.errors import EventRouterError, Unavailable
@@ -26,9 +27,8 @@ AT_ONCE = 3
 """Batches of a topic that are in its hop at the same time; the next one gathers meanwhile."""
 
 COMMIT_INTERVAL = 0.5
-COMMIT_TIMEOUT = 3.0
-NEVER = 86400.0
-"""Seconds. Backpressure is no reason to leave the group: the watchdog looks after stalls."""
+LOOK = 1.0
+"""Seconds between looks at how Kafka is."""
 
 
 class StreamStopped(EventRouterError):
@@ -58,33 +58,34 @@ class _Whole(faust.Schema):
         return batch
 
 
-def stream_app(settings: Settings, group: str, hops: Mapping[str, Hop], health: Health) -> Any:
+def stream_app(
+    settings: Settings,
+    group: str,
+    hops: Mapping[str, Hop],
+    health: Health,
+    gap: Callable[[Gap], Awaitable[None]] | None = None,
+) -> Any:
     """A Faust app that hands what it reads of each topic to the topic's hop.
 
     A hop that raises is called again with the same records until it returns; meanwhile the role
-    isn't ready, and their offsets are not committed.
+    isn't ready, and their offsets are not committed. `gap` is told of records that went missing
+    before they were read.
     """
+    kafka = kafka_config(settings)
     app = _App(group, **_options(settings))
-    app.transport = StreamTransport(app, _delivery(settings, health))
+    app.transport = StreamTransport(
+        app, Delivery(kafka=kafka, health=health, drain=settings.drain_timeout, gap=gap)
+    )
     for topic, hop in hops.items():
         app.agent(app.topic(topic, schema=_Whole()), name=topic)(_agent(app, topic, hop, health))
     return app
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    session = settings.kafka_session_timeout
+    """What Faust itself looks at; how Kafka is reached says `kafka_config`."""
     return {
         "broker": [f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
-        "broker_credentials": _credentials(settings),
-        "broker_client_id": "event-router-stream",
-        "broker_session_timeout": session,
-        "broker_heartbeat_interval": session / 10,
-        "broker_request_timeout": max(40.0, session),
-        "broker_rebalance_timeout": settings.drain_timeout + COMMIT_TIMEOUT + 10.0,
-        "broker_max_poll_interval": NEVER,
-        "broker_max_poll_records": None,
         "broker_commit_interval": COMMIT_INTERVAL,
-        "consumer_auto_offset_reset": "earliest",
         "datadir": str(settings.data_dir),
         "stream_wait_empty": False,
         "topic_allow_declare": False,
@@ -92,36 +93,6 @@ def _options(settings: Settings) -> dict[str, Any]:
         "web_enabled": False,
         "autodiscover": False,
     }
-
-
-def _delivery(settings: Settings, health: Health) -> Delivery:
-    return Delivery(
-        health=health,
-        fetch_wait=settings.kafka_fetch_wait_ms / 1000,
-        drain=settings.drain_timeout,
-        commit_timeout=COMMIT_TIMEOUT,
-        silence=max(10.0, settings.kafka_session_timeout),
-    )
-
-
-def _credentials(settings: Settings) -> Any:
-    encrypted = settings.kafka_security in ("ssl", "sasl_ssl")
-    context = _tls(settings) if encrypted else None
-    if settings.kafka_security.startswith("sasl"):
-        return faust.SASLCredentials(
-            username=settings.kafka_username,
-            password=settings.kafka_password.get_secret_value(),
-            mechanism=settings.kafka_sasl_mechanism,
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context) if encrypted else None
-
-
-def _tls(settings: Settings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.kafka_ca_file)
-    if settings.kafka_cert_file:
-        context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file)
-    return context
 
 
 def _agent(app: Any, topic: str, hop: Hop, health: Health) -> Callable[[Any], Awaitable[None]]:
@@ -166,7 +137,7 @@ async def run_stream(app: Any, stop: asyncio.Event) -> None:
     runs is finished within the drain's deadline or given up, finished records are committed, the
     group is left.
 
-    Raises StreamStopped when the app crashes.
+    Raises StreamStopped when the app crashes, Unavailable when no broker answers at the start.
     """
     bind_to_running_loop(app)
     app.finalize()
@@ -182,14 +153,15 @@ async def run_stream(app: Any, stop: asyncio.Event) -> None:
 
 
 async def _until(app: Any, stop: asyncio.Event) -> None:
+    """Until `stop` is set or the app crashes."""
     stopping = asyncio.create_task(stop.wait(), name="stream stop")
     crashed = asyncio.create_task(app.wait_until_stopped(), name="stream crash")
     try:
         while not (stopping.done() or crashed.done()):
-            await asyncio.wait(
-                {stopping, crashed}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED
-            )
             app.consumer.look()
+            await asyncio.wait(
+                {stopping, crashed}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED
+            )
     finally:
         stopping.cancel()
         crashed.cancel()

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,22 +22,26 @@ from mode import Service
 from mode.utils.futures import maybe_async
 
 from event_router.consumers.health import Health
+from event_router.consumers.kafka import KafkaConfig, group_consumer, lost_place, ours
+from event_router.consumers.pace import Pace
+from event_router.consumers.patience import persist
+from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition, Watermarks
 from event_router.router.in_flight import InFlight
-from event_router.router.pacing import Pace
+from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 
 log = logging.getLogger(__name__)
 
-POLL = 1.0
-"""Seconds that a poll waits for records before it looks whether anything else is due."""
+TICK = 1.0
+"""Seconds between looks at the fetcher when nothing was fetched: errors stand there as well."""
 
-POLL_WHEN_HELD = 0.05
-"""The same while partitions are held back, which a poll takes up again."""
-
+TROUBLE_PAUSE = 1.0
 LARGEST_BATCH = 2000
 
 KAFKA = "kafka reads"
+GROUP = "kafka group"
+TOPICS = "kafka topics"
 FETCH = "kafka fetch"
 
 
@@ -71,21 +75,29 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How the consumer delivers. Times are in seconds."""
+    """How the consumer reads and lets go. Times are in seconds.
 
+    `window` is the span of unfinished offsets at which a partition is held back, `held_bytes` the
+    size of the values of a topic that are read and unfinished; each may be passed by one fetch.
+    `pace` is the longest pause before a fetch. `drain` is for what runs when partitions are revoked
+    or the app stops, `commit` for the commit after that. Without an answer of a broker for
+    `silence`, Kafka is down. `gap` is told of records that went missing before they were read.
+    """
+
+    kafka: KafkaConfig
     health: Health
-    fetch_wait: float
     drain: float
-    """For what runs when partitions are revoked or the app stops."""
-    commit_timeout: float
-    """For the last commit of a generation; when it runs out, records are read again."""
+    gap: Callable[[Gap], Awaitable[None]] | None = None
+    commit: float = 3.0
     silence: float = 10.0
-    """Without an answer of any broker for so long, Kafka is down."""
-    window: int = 20_000
-    """Offsets of a partition from the lowest unfinished to the last read, at most (and what one
-    fetch brings)."""
+    pace: float = 0.008
+    window: int = 10_000
     held_bytes: int = 64 << 20
-    """Values of a topic that are read and unfinished, at most (and what one fetch brings)."""
+
+    @property
+    def rebalance_timeout(self) -> float:
+        """What the broker gives us to let go, with a margin."""
+        return self.drain + self.commit + 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +145,17 @@ class FetchService(driver.AIOKafkaConsumerThread):
         await self.consumer.on_partitions_assigned(assigned, generation_id)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = round(transport.delivery.fetch_wait * 1000)
-        return consumer
+        delivery: Delivery = transport.delivery
+        return group_consumer(delivery.kafka, self.app.conf.id, delivery.rebalance_timeout)
 
     async def on_start(self) -> None:
-        await super().on_start()
-        self.pace = Pace(time.monotonic())
+        delivery = self.consumer.delivery
+        self.pace = Pace(delivery.pace)
         self.answered_at = time.monotonic()
+        self.news = asyncio.Event()
+        self.holding = False
+        with ours(delivery.kafka):
+            await super().on_start()
         consumer = self._ensure_consumer()
         consumer._client.send = self._noted(consumer._client.send)
         consumer._fetcher._proc_fetch_request = self._paced(consumer._fetcher._proc_fetch_request)
@@ -156,48 +171,53 @@ class FetchService(driver.AIOKafkaConsumerThread):
         return noted
 
     def _paced(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
-        """`fetch`, sent no sooner than a pause after the last answer."""
+        """`fetch`, sent no sooner than a pause after the last answer. Records are news at once:
+        the fetcher's own way of telling takes several more rounds of the loop."""
 
         async def paced(assignment: Any, node_id: Any, request: Any) -> bool:
-            pause = self.pace.pause
+            pause = self.pace.pause(time.monotonic())
             if pause:
                 try:
                     await asyncio.sleep(pause)
                 except asyncio.CancelledError:
                     return False  # as `fetch` itself: nobody wants the answer any more
-            return bool(await fetch(assignment, node_id, request))
+            found = bool(await fetch(assignment, node_id, request))
+            if found:
+                self.news.set()
+            return found
 
         return paced
 
-    async def poll(self, held: Collection[Partition]) -> Fetched:
-        """What is there, or what comes within POLL."""
-        consumer = self._ensure_consumer()
-        fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise driver.ConsumerStoppedError
+    @Service.task
+    async def _tick(self) -> None:
+        async for _ in self.itertimer(TICK, name="stream tick"):
+            self.news.set()
+
+    async def poll(self) -> Fetched:
+        """Waits for news, and takes all that was fetched. Raises Unavailable."""
+        await self.news.wait()
+        self.news.clear()
         records: Mapping[TP, Sequence[Any]] = {}
         if self.consumer.flow_active:
-            self._hold(held)
-            with fetcher._subscriptions.fetch_context():
-                records = await fetcher.fetched_records(
-                    None, timeout=POLL_WHEN_HELD if held else POLL
-                )
+            self._hold(self.consumer.held())
+            with ours(self.consumer.delivery.kafka):
+                records = await self._ensure_consumer()._fetcher.fetched_records(None, timeout=0)
         if records and not self.consumer.flow_active:
             self._put_back(records)
             records = {}
-        self.pace.fetched(time.monotonic(), sum(map(len, records.values())))
+        if records:
+            self.pace.polled(time.monotonic(), sum(map(len, records.values())))
         return Fetched(self.app.consumer_generation_id, records)
 
     def _hold(self, held: Collection[Partition]) -> None:
         """Fetches nothing of those that are held, and again of those that aren't any more."""
+        self.holding = bool(held)
         consumer = self._ensure_consumer()
         paused = consumer.paused()
-        if not (held or paused):
-            return
-        assigned = consumer.assignment()
-        wanted = {partition for partition in assigned if tuple(partition) in held}
-        consumer.pause(*(wanted - paused))
-        consumer.resume(*(paused - wanted))
+        if held or paused:
+            wanted = {partition for partition in consumer.assignment() if partition in held}
+            consumer.pause(*(wanted - paused))
+            consumer.resume(*(paused - wanted))
 
     def _put_back(self, records: Mapping[TP, Sequence[Any]]) -> None:
         """Reads them again later: nobody took them, so nobody must read past them."""
@@ -228,11 +248,58 @@ class FetchService(driver.AIOKafkaConsumerThread):
         if not wanted:
             return False
         try:
-            await consumer.commit(wanted)
-        except (driver.KafkaError, driver.IllegalStateError) as error:
-            log.warning("stream.commit_refused", extra={"error": repr(error)})
+            with ours(self.consumer.delivery.kafka):
+                await consumer.commit(wanted)
+        except Unavailable as trouble:
+            log.warning("stream.commit_refused", extra={"error": str(trouble)})
             return False
         return True
+
+    def refusal(self) -> str:
+        """Why the group doesn't take us, '' when it does. Raises Unavailable when the client has
+        given up. Who doesn't ask isn't told: the client waits until its error was seen."""
+        coordinator = self._ensure_consumer()._coordinator
+        try:
+            with ours(self.consumer.delivery.kafka):
+                coordinator.check_errors()
+        except Unavailable as trouble:
+            if coordinator._coordination_task.done():
+                raise
+            return str(trouble)
+        return ""
+
+    def missing_topics(self) -> str:
+        """Names of subscribed topics that no broker knows; looks again until they are there."""
+        client = self._ensure_consumer()._client
+        known = client.cluster.topics()
+        missing = sorted(topic for topic in self.consumer.wanted if topic not in known)
+        if missing:
+            client.force_metadata_update()
+        return ", ".join(missing)
+
+    async def read_from_start(self, partition: Partition) -> None:
+        """Its first record is the next one."""
+        consumer = self._ensure_consumer()
+        if partition in consumer.assignment():
+            with ours(self.consumer.delivery.kafka):
+                await consumer.seek_to_beginning(driver.ensure_aiokafka_TP(TP(*partition)))
+
+    async def bounds(self, partition: Partition) -> tuple[int, int]:
+        """The first offset that is there, and the one after the last."""
+        consumer = self._ensure_consumer()
+        place = driver.ensure_aiokafka_TP(TP(*partition))
+        with ours(self.consumer.delivery.kafka):
+            begin = await consumer.beginning_offsets([place])
+            end = await consumer.end_offsets([place])
+        return begin[place], end[place]
+
+    def seen_end(self, partition: Partition) -> int | None:
+        """The end up to which records can be read, as of the last fetch."""
+        consumer = self._ensure_consumer()
+        place = driver.ensure_aiokafka_TP(TP(*partition))
+        stable = consumer.last_stable_offset(place)
+        end = consumer.highwater(place) if stable is None or stable < 0 else stable
+        return None if end is None else int(end)
 
 
 class StreamConsumer(driver.Consumer):
@@ -248,6 +315,8 @@ class StreamConsumer(driver.Consumer):
         self._queued: dict[str, Batch] = {}
         self._bytes: Counter[str] = Counter()
         self._one_commit = asyncio.Lock()
+        self.gaps = 0
+        self.wanted: frozenset[str] = frozenset()
         self._closing = False
 
     def _new_consumer_thread(self) -> FetchService:
@@ -262,22 +331,38 @@ class StreamConsumer(driver.Consumer):
                 await self.wait(self.can_resume_flow)
                 continue
             try:
-                fetched = await self._thread.poll(self._held())
-            except self.consumer_stopped_errors:
-                if self.app.should_stop or self._closing:
-                    return
-                raise
-            except driver.KafkaError as error:
-                await self._trouble(error)
+                await self._deliver(await self._thread.poll())
+            except Unavailable as trouble:
+                await self._mend(trouble)
             else:
                 self.delivery.health.up(FETCH)
-                await self._deliver(fetched)
 
-    async def _trouble(self, error: Exception) -> None:
-        self.delivery.health.down(FETCH, f"Kafka refuses to be read from: {error!r}")
-        await self.sleep(1.0)
+    async def _mend(self, trouble: Unavailable) -> None:
+        """Goes on where there is something to read, or waits a little."""
+        lost = lost_place(trouble.__cause__)
+        self._thread.news.set()
+        if lost is None:
+            self.delivery.health.down(FETCH, str(trouble))
+            await self.sleep(TROUBLE_PAUSE)
+            return
+        partition, offset = lost
+        with contextlib.suppress(Unavailable):  # the fetcher goes on trying
+            if offset is not None:
+                await self._note_gap(partition, offset)
+            await self._thread.read_from_start(partition)
 
-    def _held(self) -> frozenset[Partition]:
+    async def _note_gap(self, partition: Partition, wanted: int) -> None:
+        topic, number = partition
+        begin, end = await self._thread.bounds(partition)
+        place = {"topic": topic, "partition": number, "wanted": wanted, "begin": begin, "end": end}
+        log.error("offset.out_of_range", extra=place)
+        self.gaps += 1
+        note = self.delivery.gap
+        if note is not None:
+            gap = Gap(partition, wanted, begin, end)
+            await persist("note of a gap", lambda: note(gap), self.delivery.health)
+
+    def held(self) -> frozenset[Partition]:
         """Partitions whose window is as wide as it may be, or whose topic holds enough bytes."""
         full = {topic for topic, held in self._bytes.items() if held >= self.delivery.held_bytes}
         held = self.marks.wider_than(self.delivery.window)
@@ -324,6 +409,8 @@ class StreamConsumer(driver.Consumer):
         self._bytes[records[0].topic] -= sum(map(_size, records))
         if self.marks.done(records):
             self.delivery.health.progress()
+        if self._thread.holding:
+            self._thread.news.set()
 
     # Committing
 
@@ -353,6 +440,14 @@ class StreamConsumer(driver.Consumer):
                 self.marks[partition].skip_to(offset)
 
     # Joining and leaving
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        self.wanted = frozenset(topics)
+        await super().subscribe(topics)
+
+    async def perform_seek(self) -> None:
+        """Nothing to do: an assignment begins at the commits, and what was fetched before the flow
+        was resumed has been put back."""
 
     def resume_flow(self) -> None:
         if not self._closing:
@@ -388,7 +483,7 @@ class StreamConsumer(driver.Consumer):
         late = await self.in_flight.drain(self.delivery.drain)
         repeated = self.marks.unfinished
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.commit(), self.delivery.commit_timeout)
+            await asyncio.wait_for(self.commit(), self.delivery.commit)
         if self.marks.partitions:
             log.info("stream.let_go", extra={"cancelled": late, "unfinished": repeated})
         self.marks.revoke(self.marks.partitions)
@@ -405,27 +500,43 @@ class StreamConsumer(driver.Consumer):
     # Health
 
     def look(self) -> None:
-        """Tells the health whether a broker has answered lately."""
+        """Tells the health how Kafka is: do brokers answer, are the topics there, may we join?
+
+        Raises Unavailable when the client has given up.
+        """
+        self._tell(KAFKA, self._silence())
+        self._tell(GROUP, self._thread.refusal())
+        missing = self._thread.missing_topics()
+        self._tell(TOPICS, f"not there, make them with `router init`: {missing}" if missing else "")
+
+    def _silence(self) -> str:
         silent = time.monotonic() - self._thread.answered_at
-        if silent > self.delivery.silence:
-            self.delivery.health.down(KAFKA, f"no broker has answered for {silent:.0f} s")
+        return f"no broker answers since {silent:.0f} s" if silent > self.delivery.silence else ""
+
+    def _tell(self, dependency: str, trouble: str) -> None:
+        if trouble:
+            self.delivery.health.down(dependency, trouble)
         else:
-            self.delivery.health.up(KAFKA)
+            self.delivery.health.up(dependency)
 
     def known_lag(self) -> int | None:
         """Offsets from what is finished to the ends that fetches have seen; None while some
         partition has not been fetched from."""
-        ends = {partition: self.highwater(partition) for partition in self.assignment()}
-        return None if None in ends.values() else self._behind(ends)
+        ends = {partition: self._thread.seen_end(partition) for partition in self.assignment()}
+        known = {partition: end for partition, end in ends.items() if end is not None}
+        return self._behind(known) if len(known) == len(ends) else None
 
     async def lag(self) -> int:
         """The same, to the ends that the brokers tell when they are asked now. So it grows when
         fetching has stopped."""
         assigned = self.assignment()
-        ends = await self.highwaters(*assigned) if assigned else {}
-        return self._behind({one: max(end, self.highwater(one) or 0) for one, end in ends.items()})
+        with ours(self.delivery.kafka):
+            ends = await self.highwaters(*assigned) if assigned else {}
+        return self._behind(
+            {one: max(end, self._thread.seen_end(one) or 0) for one, end in ends.items()}
+        )
 
-    def _behind(self, ends: Mapping[TP, int]) -> int:
+    def _behind(self, ends: Mapping[Any, int]) -> int:
         self._skip_what_holds_no_records()
         finished = {one: self.marks[one].position for one in ends if one in self.marks}
         return sum(max(0, end - (finished.get(one) or 0)) for one, end in ends.items())
