@@ -8,24 +8,30 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from event_router.router.api.answers import REF, DestinationAnswer, Success, TenantAnswer
+from event_router.router.api.attempts import AttemptsAnswer, attempt_routes
 from event_router.router.api.auth import Authorized
 from event_router.router.api.bodies import BoundedBodies
 from event_router.router.api.destinations import destination_routes
 from event_router.router.api.errors import ErrorBody, answer_errors_as_json
+from event_router.router.api.events import EventsAnswer, event_routes
 from event_router.router.api.health import HealthAnswer, health_routes
 from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
+from event_router.router.api.retry import retry_routes
 from event_router.router.api.services import Services
 from event_router.router.api.tenants import tenant_routes
 from event_router.router.publish import PublishBody, Published
 from event_router.router.role_health import PATHS
 
 PREFIX = "/api/v1"
+_ROUTES = (tenant_routes, destination_routes, event_routes, attempt_routes, retry_routes)
 _BODY_LIMIT = 256 * 1024
 _ANSWERS = (
     ErrorBody,
     HealthAnswer,
     DestinationAnswer,
     TenantAnswer,
+    EventsAnswer,
+    AttemptsAnswer,
     PublishBody,
     Published,
     Success,
@@ -53,8 +59,8 @@ def create_app(services: Services) -> Api:
     app.router.routes.insert(0, Route(PATH, PublishEndpoint(services), methods=["POST"]))
     for path in PATHS:
         app.router.routes.append(Route(path, services.health))
-    for routes in (tenant_routes(services), destination_routes(services)):
-        app.include_router(routes, prefix=PREFIX)
+    for routes_of in _ROUTES:
+        app.include_router(routes_of(services), prefix=PREFIX)
     app.include_router(health_routes(services))
     app.add_middleware(BoundedBodies, limit=_BODY_LIMIT, except_path=PATH)
     app.add_middleware(Authorized, key=services.settings.api_key.get_secret_value())

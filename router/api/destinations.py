@@ -16,6 +16,7 @@ from event_router.router.api.answers import (
     texts,
 )
 from event_router.router.api.errors import Refusal, not_found
+from event_router.router.api.queries import IdPath
 from event_router.router.api.services import Services
 from event_router.router.api.tenants import existing_tenant
 from event_router.router.filters import checked_filter
@@ -95,7 +96,7 @@ class Destinations:
         self._services = services
         self._registry = services.registry
 
-    async def create(self, tenant_id: str, body: DestinationBody) -> Response:
+    async def create(self, tenant_id: IdPath, body: DestinationBody) -> Response:
         """A webhook without a secret gets one, which is shown."""
         await existing_tenant(self._services, tenant_id)
         own_id = new_id() if body.id is None else checked_id("id", body.id)
@@ -110,17 +111,17 @@ class Destinations:
             raise not_found("tenant") from None
         return self._answer(made, 201)
 
-    async def list(self, tenant_id: str) -> Response:
+    async def list(self, tenant_id: IdPath) -> Response:
         """All of the tenant's, the oldest first."""
         await existing_tenant(self._services, tenant_id)
         found = await self._registry.destinations((tenant_id,))
         return json_response([self._shown(one) for one in found])
 
-    async def get(self, tenant_id: str, destination_id: str) -> Response:
+    async def get(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         key = DestinationKey(tenant_id, destination_id)
         return self._answer(await existing_destination(self._services, key))
 
-    async def delete(self, tenant_id: str, destination_id: str) -> Response:
+    async def delete(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         """What waits for it is given up, visibly."""
         key = DestinationKey(tenant_id, destination_id)
         if not await self._registry.delete(key):
@@ -129,11 +130,11 @@ class Destinations:
         await self._wake(key)
         return json_response(Success())
 
-    async def enable(self, tenant_id: str, destination_id: str) -> Response:
+    async def enable(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         """What waits for it is delivered from now on."""
         return await self._switch(DestinationKey(tenant_id, destination_id), disabled=False)
 
-    async def disable(self, tenant_id: str, destination_id: str) -> Response:
+    async def disable(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         """New events don't match it; what waits for it goes on waiting."""
         return await self._switch(DestinationKey(tenant_id, destination_id), disabled=True)
 

@@ -86,7 +86,7 @@ def validation_lines(problems: Sequence[Mapping[str, Any]], within: str = "") ->
 
 
 def _line(problem: Mapping[str, Any], within: str) -> str:
-    path = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query"))
+    path = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
     field = ".".join(filter(None, (within, path))) or "body"
     match problem["type"]:
         case "missing":

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from event_router.consumers.ports import Schedule
+from event_router.consumers.ports import Producer, Schedule
 from event_router.consumers.sinks.kinds import SinkTypes
 from event_router.router.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.settings import Settings
+from event_router.router.store.log_ports import Log
 from event_router.router.store.ports import Registry
 from event_router.schemas.topics import Topics
 
@@ -24,6 +25,8 @@ class Services:
     settings: Settings
     topics: Topics
     registry: Registry
+    log: Log
+    producer: Producer
     schedule: Schedule
     publish: Publish
     sinks: SinkTypes

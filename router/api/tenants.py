@@ -6,9 +6,9 @@ from starlette.responses import Response
 
 from event_router.router.api.answers import TenantAnswer, documented, json_response, tenant_answer
 from event_router.router.api.errors import not_found
+from event_router.router.api.queries import IdPath
 from event_router.router.api.services import Services
 from event_router.schemas.destination import Tenant
-from event_router.schemas.ids import checked_id
 
 
 class TenantBody(BaseModel):
@@ -25,14 +25,13 @@ class Tenants:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def upsert(self, tenant_id: str, body: TenantBody | None = None) -> Response:
+    async def upsert(self, tenant_id: IdPath, body: TenantBody | None = None) -> Response:
         """201 when it is new, 200 when it was there."""
         metadata = body.metadata if body else None
-        checked_id("tenant_id", tenant_id)
         tenant, created = await self._services.registry.upsert_tenant(tenant_id, metadata)
         return await self._answer(tenant, 201 if created else 200)
 
-    async def get(self, tenant_id: str) -> Response:
+    async def get(self, tenant_id: IdPath) -> Response:
         return await self._answer(await existing_tenant(self._services, tenant_id))
 
     async def _answer(self, tenant: Tenant, status: int = 200) -> Response:

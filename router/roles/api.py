@@ -8,16 +8,21 @@ from event_router.router.role_health import RoleHealth
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role, role_metrics
 from event_router.router.serve import serve
+from event_router.router.store.log import SqlLog
 
 
 async def run(role: Role) -> None:
     connected = connect(role)
     publish = Publish(role.topics, connected.producer, connected.duplicates, connected.directory)
     role.counts["publish"] = publish.counts
+    log = SqlLog(role.settings.log_url)
+    role.closing.push_async_callback(log.aclose)
     services = Services(
         settings=role.settings,
         topics=role.topics,
         registry=connected.registry,
+        log=log,
+        producer=connected.producer,
         schedule=connected.schedule,
         publish=publish,
         sinks=load_sinks(),

@@ -21,6 +21,7 @@ from event_router.router.role_health import RoleHealth
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
 from event_router.router.settings import Settings
+from event_router.router.store.memory_log import MemoryLog
 from event_router.router.store.memory_registry import MemoryRegistry
 from event_router.router.versions import MemoryVersions
 from event_router.schemas.errors import TooLarge, Unavailable
@@ -116,6 +117,7 @@ class World:
         self.versions = MemoryVersions()
         self.registry = MemoryRegistry(self.versions, self.clock)
         self.directory = CachedDirectory(self.registry, self.versions)
+        self.log = MemoryLog()
         self.schedule = MemorySchedule(self.topics, Bounds(1 << 20, 1 << 20), clock=self.clock)
         self.publish = Publish(self.topics, self.producer, self.duplicates, self.directory)
         self.health = Health(started=True)
@@ -124,6 +126,8 @@ class World:
             settings=self.settings,
             topics=self.topics,
             registry=self.registry,
+            log=self.log,
+            producer=self.producer,
             schedule=self.schedule,
             publish=self.publish,
             sinks=load_sinks(),

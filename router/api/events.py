@@ -1,0 +1,137 @@
+"""Events, as the log has them: those that match nothing too."""
+
+import base64
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from event_router.router.api.answers import documented, json_response
+from event_router.router.api.errors import not_found
+from event_router.router.api.queries import (
+    ListQuery,
+    PageInfo,
+    Text,
+    TextPath,
+    Texts,
+    asked,
+    bad_cursor,
+    page_info,
+    parameters,
+)
+from event_router.router.api.services import Services
+from event_router.router.store.log_ports import EventFilter, LoggedEvent
+from event_router.schemas.errors import InvalidValue
+
+JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class EventAnswer(msgspec.Struct, omit_defaults=True):
+    """An event. `data` is byte for byte what was published, when that is a JSON object; anything
+    else stands in `data_base64`."""
+
+    id: str
+    tenant_id: str
+    matched_destination_ids: list[str]
+    topic: str
+    time: str
+    eligible_for_retry: bool
+    metadata: dict[str, str]
+    data: JsonObject | msgspec.UnsetType = msgspec.UNSET
+    data_base64: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class EventsAnswer(msgspec.Struct):
+    """A page of events."""
+
+    models: list[EventAnswer]
+    pagination: PageInfo
+
+
+class EventsQuery(ListQuery):
+    """Events that match one of each."""
+
+    id: Texts = ()
+    tenant_id: Texts = ()
+    destination_id: Texts = ()
+    topic: Texts = ()
+
+    def filter(self) -> EventFilter:
+        return EventFilter(
+            self.id, self.tenant_id, self.destination_id, self.topic, self.time.range()
+        )
+
+
+class OneQuery(BaseModel):
+    """Of which tenant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant_id: Text | None = None
+
+
+def event_answer(event: LoggedEvent, *, with_data: bool = True) -> EventAnswer:
+    answer = EventAnswer(
+        id=event.id,
+        tenant_id=event.tenant,
+        matched_destination_ids=list(event.destinations),
+        topic=event.topic,
+        time=event.time,
+        eligible_for_retry=event.retry,
+        metadata=event.metadata,
+    )
+    if not with_data:
+        return answer
+    if _is_object(event.data):
+        return msgspec.structs.replace(answer, data=msgspec.Raw(event.data))
+    return msgspec.structs.replace(answer, data_base64=base64.b64encode(event.data).decode())
+
+
+def _is_object(data: bytes) -> bool:
+    """Anybody may write to the topic: what isn't JSON would break the whole answer."""
+    try:
+        data.decode()
+        _object.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+class Events:
+    """What was accepted."""
+
+    def __init__(self, services: Services) -> None:
+        self._log = services.log
+
+    async def search(self, request: Request) -> Response:
+        """The newest first, unless `dir` says otherwise."""
+        query = asked(request, EventsQuery)
+        try:
+            page = await self._log.events(query.filter(), query.paging())
+        except InvalidValue as error:
+            raise bad_cursor(error) from None
+        models = [event_answer(event) for event in page.models]
+        return json_response(EventsAnswer(models, page_info(query, page)))
+
+    async def get(self, request: Request, event_id: TextPath) -> Response:
+        """The newest of that id: another tenant may have used it, or the same one, long ago."""
+        query = asked(request, OneQuery)
+        event = await self._log.event(event_id, query.tenant_id)
+        if event is None:
+            raise not_found("event")
+        return json_response(event_answer(event))
+
+
+def event_routes(services: Services) -> APIRouter:
+    routes = APIRouter(prefix="/events", tags=["events"])
+    do = Events(services)
+    page = documented(200, EventsAnswer, 400, 422)
+    one = documented(200, EventAnswer, 404, 422)
+    routes.get("", responses=page, openapi_extra=parameters(EventsQuery))(do.search)
+    routes.get("/{event_id}", responses=one, openapi_extra=parameters(OneQuery))(do.get)
+    return routes
