@@ -7,8 +7,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from event_router.consumers.ports import (
     MAX_DOOR,
@@ -46,6 +44,7 @@ from event_router.router.schedule.layout import (
     nonces,
 )
 from event_router.router.schedule.scripts import Call, Script, Scripts
+from event_router.router.schedule.sharding import Entry, ShardCall, Shards, destination_of, in_order
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.errors import Undecodable
 from event_router.schemas.topics import Topics
@@ -54,29 +53,6 @@ log = logging.getLogger(__name__)
 
 TOTAL_IS_FRESH = 1.0
 """Seconds for which the bytes of all shards are taken to be what they were."""
-
-
-class _Place(NamedTuple):
-    """Where a destination lives: its shard, and its name in the shard's keys."""
-
-    shard: int
-    name: str
-
-
-class _Entry(NamedTuple):
-    """What a script is told of one entry."""
-
-    destination: DestinationKey
-    values: tuple[Argument, ...]
-
-
-@dataclass(slots=True)
-class _Shard:
-    """The part of a call that one shard takes; `order` says which entries, as they stand."""
-
-    keys: list[str]
-    arguments: list[Argument] = field(default_factory=list)
-    order: list[int] = field(default_factory=list)
 
 
 class RedisSchedule:
@@ -92,7 +68,7 @@ class RedisSchedule:
         fractions: Iterator[int] | None = None,
     ) -> None:
         self._pipe = pipe
-        self._topics = topics
+        self._shards = Shards(topics)
         self._bounds = bounds
         self._scripts = Scripts(time)
         self._time = request(time)
@@ -100,7 +76,6 @@ class RedisSchedule:
         self._sentinel = f"{topics.namespace}:schedule"
         self._total = 0
         self._total_at = -math.inf
-        self._place = functools.lru_cache(100_000)(self._find_place)
         self._look = functools.lru_cache(10_000)(self._look_request)
         self._is_used = functools.lru_cache(None)(self._is_used_request)
 
@@ -109,16 +84,16 @@ class RedisSchedule:
         keys = [entry_key(entry.delivery.head) for entry in entries]
         sizes = [len(body) for body in bodies]
         room = await self._room(sum(sizes))
-        shards = self._by_shard(
-            _Entry(key.destination, (key.member, entry.due, body))
+        shards = self._shards.of(
+            Entry(key.destination, (key.member, entry.due, body))
             for key, entry, body in zip(keys, entries, bodies, strict=True)
         )
         calls = []
         for shard in shards:
-            calls.append(_call(shard, room, self._bounds.destination))
+            calls.append(shard.call(room, self._bounds.destination))
             room -= sum(sizes[i] for i in shard.order)
         results: list[ParkResult] = [
-            _PARK_RESULTS[reply] for reply in _in_order(shards, await self._park(calls))
+            _PARK_RESULTS[reply] for reply in in_order(shards, await self._park(calls))
         ]
         self._total += sum(sizes[i] for i, result in enumerate(results) if result == "parked")
         return results
@@ -136,8 +111,8 @@ class RedisSchedule:
         ]
 
     async def claim(self, claims: Sequence[Claim], seconds: float) -> list[Claimed]:
-        entries = (_Entry(claim.destination, (claim.count, claim.max_bytes)) for claim in claims)
-        shards = self._by_shard(entries)
+        entries = (Entry(claim.destination, (claim.count, claim.max_bytes)) for claim in claims)
+        shards = self._shards.of(entries)
         first = (lease_ms(seconds), next(self._nonces))
         replies = await self._run(self._scripts.claim, shards, *first)
         claimed: list[Claimed] = []
@@ -148,25 +123,25 @@ class RedisSchedule:
 
     async def finish(self, leases: Sequence[Lease]) -> None:
         entries = (
-            _Entry(lease.entry.destination, (lease.entry.member, lease.token)) for lease in leases
+            Entry(lease.entry.destination, (lease.entry.member, lease.token)) for lease in leases
         )
-        await self._run(self._scripts.finish, self._by_shard(entries))
+        await self._run(self._scripts.finish, self._shards.of(entries))
 
     async def remove(self, settled: Sequence[Settled]) -> None:
         """What lies in shards that hold nothing costs next to nothing."""
-        used = await self._used({self._place(each.head.key).shard for each in settled})
+        used = await self._used({self._shards.place(each.head.key).shard for each in settled})
         if used:
             entries = (
                 entry
                 for each in settled
-                if self._place(each.head.key).shard in used
+                if self._shards.place(each.head.key).shard in used
                 for entry in _removals(each)
             )
-            await self._run(self._scripts.remove, self._by_shard(entries))
+            await self._run(self._scripts.remove, self._shards.of(entries))
 
     async def door(self, destination: DestinationKey, seconds: float) -> None:
         closed = round(min(seconds, MAX_DOOR) * 1000)
-        shards = self._by_shard([_Entry(destination, (closed,))])
+        shards = self._shards.of([Entry(destination, (closed,))])
         await self._run(self._scripts.door, shards)
 
     async def due(self, shards: Collection[int], limit: Mapping[int, int]) -> Look:
@@ -183,9 +158,13 @@ class RedisSchedule:
     ) -> dict[DestinationKey, Backoff]:
         fields: dict[int, list[DestinationKey]] = defaultdict(list)
         for destination in destinations:
-            fields[self._place(destination).shard].append(destination)
+            fields[self._shards.place(destination).shard].append(destination)
         commands = (
-            ("HMGET", self._key(shard, "backoff"), *(self._place(key).name for key in keys))
+            (
+                "HMGET",
+                self._shards.key(shard, "backoff"),
+                *(self._shards.place(key).name for key in keys),
+            )
             for shard, keys in fields.items()
         )
         found = {}
@@ -200,26 +179,28 @@ class RedisSchedule:
     async def set_backoff(self, backoff: Mapping[DestinationKey, Backoff | None]) -> None:
         arguments: dict[int, list[Argument]] = defaultdict(list)
         for destination, value in backoff.items():
-            place = self._place(destination)
+            place = self._shards.place(destination)
             arguments[place.shard] += (place.name, _backoff_field(value))
-        calls = [Call([self._key(shard, "backoff")], each) for shard, each in arguments.items()]
+        calls = [
+            Call([self._shards.key(shard, "backoff")], each) for shard, each in arguments.items()
+        ]
         for reply in await scripts.run(self._pipe, self._scripts.backoff, calls):
             checked(reply)
 
     async def stats(self) -> ScheduleStats:
-        shards = range(self._topics.shards)
+        shards = self._shards.all
         commands = [
             command
             for shard in shards
             for command in (
-                ("HLEN", self._key(shard, "body")),
-                ("ZRANGE", self._key(shard, "due"), 0, -1),
+                ("HLEN", self._shards.key(shard, "body")),
+                ("ZRANGE", self._shards.key(shard, "due"), 0, -1),
             )
         ]
         replies = [checked(reply) for reply in await self._pipe.send(request(*commands))]
-        used = [_key_of(name) for names in replies[1::2] for name in names]
+        used = [destination_of(name) for names in replies[1::2] for name in names]
         leased = await self._run(
-            self._scripts.leased, self._by_shard(_Entry(key, ()) for key in used), _MAX_LEASE_MS
+            self._scripts.leased, self._shards.of(Entry(key, ()) for key in used), _MAX_LEASE_MS
         )
         return ScheduleStats(sum(replies[::2]), await self._read_total(), sum(leased))
 
@@ -248,10 +229,10 @@ class RedisSchedule:
         self, running: Sequence[Held], first: tuple[int, int], *, with_body: bool
     ) -> list[bytes]:
         """A held delivery without a lease needs its body at once, the others when asked for."""
-        shards = self._by_shard(
-            _Entry(held.delivery.head.key, _holding(held, with_body=with_body)) for held in running
+        shards = self._shards.of(
+            Entry(held.delivery.head.key, _holding(held, with_body=with_body)) for held in running
         )
-        return _in_order(shards, await self._run(self._scripts.hold, shards, *first))
+        return in_order(shards, await self._run(self._scripts.hold, shards, *first))
 
     async def _used(self, shards: Iterable[int]) -> set[int]:
         """Those that hold any entries."""
@@ -270,45 +251,24 @@ class RedisSchedule:
         return self._bounds.total - self._total
 
     async def _read_total(self) -> int:
-        shards = range(self._topics.shards)
-        commands = (("HGET", self._key(shard, "bytes"), "") for shard in shards)
+        shards = self._shards.all
+        commands = (("HGET", self._shards.key(shard, "bytes"), "") for shard in shards)
         replies = await self._pipe.send(request(*commands))
         return sum(int(checked(reply) or 0) for reply in replies)
 
-    async def _run(self, script: Script, shards: Sequence[_Shard], *first: Argument) -> list[Reply]:
+    async def _run(
+        self, script: Script, shards: Sequence[ShardCall], *first: Argument
+    ) -> list[Reply]:
         """What `script` answered, one a shard; `first` are the arguments before the entries."""
-        calls = [_call(shard, *first) for shard in shards]
+        calls = [shard.call(*first) for shard in shards]
         return [checked(reply) for reply in await scripts.run(self._pipe, script, calls)]
 
-    def _by_shard(self, entries: Iterable[_Entry]) -> list[_Shard]:
-        queues: dict[_Place, list[tuple[int, _Entry]]] = defaultdict(list)
-        for i, entry in enumerate(entries):
-            queues[self._place(entry.destination)].append((i, entry))
-        shards: dict[int, _Shard] = {}
-        for place, queue in queues.items():
-            shard = shards.get(place.shard)
-            if shard is None:
-                keys = [self._key(place.shard, name) for name in ("due", "doors", "bytes", "body")]
-                shard = shards[place.shard] = _Shard(keys)
-            shard.keys.append(self._key(place.shard, f"q:{place.name}"))
-            shard.arguments.append(len(queue))
-            for i, entry in queue:
-                shard.arguments += entry.values
-                shard.order.append(i)
-        return list(shards.values())
-
-    def _key(self, shard: int, name: str) -> str:
-        return f"{{{self._topics.namespace}r{shard}}}{name}"
-
-    def _find_place(self, destination: DestinationKey) -> _Place:
-        return _Place(self._topics.shard_of(*destination), "/".join(destination))
-
     def _look_request(self, shard: int, limit: int) -> bytes:
-        command = ("ZRANGE", self._key(shard, "due"), 0, limit - 1, "WITHSCORES")
+        command = ("ZRANGE", self._shards.key(shard, "due"), 0, limit - 1, "WITHSCORES")
         return request(command).packed
 
     def _is_used_request(self, shard: int) -> bytes:
-        return request(("EXISTS", self._key(shard, "body"))).packed
+        return request(("EXISTS", self._shards.key(shard, "body"))).packed
 
 
 _MAX_LEASE_MS = int(MAX_LEASE * 1000)
@@ -320,33 +280,19 @@ _PARK_RESULTS: dict[bytes, ParkResult] = {
 }
 
 
-def _call(shard: _Shard, *first: Argument) -> Call:
-    return Call(shard.keys, [*first, *shard.arguments])
-
-
-def _in_order(shards: Sequence[_Shard], replies: Sequence[Reply]) -> list[bytes]:
-    """One result an entry, in the order in which the entries came."""
-    results = {
-        i: result
-        for shard, reply in zip(shards, replies, strict=True)
-        for i, result in zip(shard.order, reply, strict=True)
-    }
-    return [results[i] for i in range(len(results))]
-
-
 def _holding(held: Held, *, with_body: bool) -> tuple[Argument, ...]:
     head = held.delivery.head
     body = encode_body(held.delivery) if with_body or held.lease is None else b""
     return (member_of(head, head.round), held.lease.token if held.lease else "", body)
 
 
-def _removals(settled: Settled) -> Iterator[_Entry]:
+def _removals(settled: Settled) -> Iterator[Entry]:
     head, last = settled.head, settled.up_to_attempt
     if last is not None:
-        yield _Entry(head.key, (member_of(head, head.round), last))
+        yield Entry(head.key, (member_of(head, head.round), last))
         return
     for round_ in range(head.round + 1):
-        yield _Entry(head.key, (member_of(head, round_), ""))
+        yield Entry(head.key, (member_of(head, round_), ""))
 
 
 def _claimed(destination: DestinationKey, token: str, pairs: list[bytes]) -> Iterator[Claimed]:
@@ -364,12 +310,7 @@ def _claimed(destination: DestinationKey, token: str, pairs: list[bytes]) -> Ite
 
 def _due(heads: list[bytes]) -> Iterator[Due]:
     for name, score in zip(heads[::2], heads[1::2], strict=True):
-        yield Due(_key_of(name), math.ceil(float(score)))
-
-
-def _key_of(name: bytes) -> DestinationKey:
-    tenant, _, destination = name.decode().partition("/")
-    return DestinationKey(tenant, destination)
+        yield Due(destination_of(name), math.ceil(float(score)))
 
 
 def _backoff_field(value: Backoff | None) -> str:
