@@ -49,7 +49,13 @@ async def serve(
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(drain)),
     )
-    await _Server(config, stop).serve([listener])
+    server = _Server(config, stop)
+    try:
+        await server.serve([listener])
+    finally:  # after a cancellation too
+        for opened in server.servers:
+            opened.close()
+        listener.close()
 
 
 class _Server(uvicorn.Server):
@@ -58,6 +64,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
         super().__init__(config)
         self._stop = stop
+        self.servers: list[asyncio.base_events.Server] = []
 
     async def main_loop(self) -> None:
         while not self._stop.is_set():
