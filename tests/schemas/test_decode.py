@@ -133,6 +133,7 @@ def test_a_required_attribute_that_is_missing_or_empty_is_named(name: str) -> No
         ("tenantid", b"a" * 129, "invalid_tenant"),
         ("tenantid", b"acme\n", "invalid_tenant"),
         ("id", b"x" * 257, "invalid_id"),
+        ("id", "é".encode() * 129, "invalid_id"),
         ("id", b"a\x00b", "invalid_id"),
         ("source", b"a\nb", "invalid_source"),
         ("type", "\x85".encode(), "invalid_topic"),

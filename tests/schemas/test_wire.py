@@ -180,7 +180,8 @@ def test_another_version_of_the_same_shape_is_refused() -> None:
 
 @READERS
 @pytest.mark.parametrize(
-    "head", [b"", b"{}", b"[]", b"null", b"\xff", b'{"v":1}', b'{"v":"1"}', b"[" * 100_000]
+    "head",
+    [b"", b"{}", b"[]", b"null", b"\xff", b'{"v":1}', b'{"v":"1"}', b'{"x":' + b"[" * 100_000],
 )
 def test_a_head_that_cannot_be_read_is_invalid(
     read: Callable[[Record], object], head: bytes
@@ -192,6 +193,12 @@ def test_a_head_that_cannot_be_read_is_invalid(
 def test_a_record_without_a_head_says_so(read: Callable[[Record], object]) -> None:
     assert reason_of(read, Record("t", 0, 0, 0, None, b"", ())) == "missing_head"
     assert reason_of(read, with_head(None)) == "missing_head"
+
+
+def test_of_two_heads_the_last_one_counts() -> None:
+    twice: list[tuple[str, bytes | None]] = [("head", b"{}"), ("head", msgspec.json.encode(HEAD))]
+    assert read_delivery(Record("t", 0, 0, 0, None, b"", twice)).head == HEAD
+    assert reason_of(read_delivery, Record("t", 0, 0, 0, None, b"", twice[::-1])) == "invalid_head"
 
 
 def test_a_delivery_without_a_value_is_a_tombstone() -> None:
