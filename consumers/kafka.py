@@ -261,7 +261,7 @@ class Writer:
         try:
             async with asyncio.timeout(grace):
                 await self._producer.stop()
-        except TimeoutError:
+        except (TimeoutError, kafka_errors.KafkaError):
             await self._abort()
 
     async def _abort(self) -> None:
@@ -522,9 +522,10 @@ class Admin:
         return True
 
     async def _leaders(self, names: set[str]) -> None:
-        async with asyncio.timeout(self._config.request_timeout):
-            while set(await self.partitions(names)) != names:  # noqa: ASYNC110  Kafka tells nobody
-                await asyncio.sleep(0.02)
+        with ours(self._config):  # a time-out is an OSError
+            async with asyncio.timeout(self._config.request_timeout):
+                while set(await self.partitions(names)) != names:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)  # Kafka tells nobody
 
     async def partitions(self, names: Collection[str]) -> dict[str, int]:
         """How many partitions each has; a topic without leaders for all of them isn't in it."""

@@ -71,15 +71,19 @@ class KafkaProducer:
         if self._closed:
             raise Unavailable("kafka_closed", "the producer is closed")
         call = _Call(len(messages))
+        lanes: set[_Lane] = set()
         try:
             async with asyncio.timeout(deadline):
-                self._enqueue(call, messages, await self._partition_counts(messages))
+                lanes = self._enqueue(call, messages, await self._partition_counts(messages))
                 await call.done
-        except TimeoutError:
-            detail = f"not acknowledged within {deadline} s"
-            raise Unavailable("kafka_timeout", detail) from None
-        finally:
+        except BaseException as error:
             call.abandoned = True
+            for lane in lanes:
+                lane.forget(call)
+            if isinstance(error, TimeoutError):
+                detail = f"not acknowledged within {deadline} s"
+                raise Unavailable("kafka_timeout", detail) from None
+            raise
         return call.results
 
     async def aclose(self) -> None:
@@ -99,22 +103,22 @@ class KafkaProducer:
 
     async def _partition_count(self, topic: str) -> int:
         pause = FIRST_PAUSE
-        while True:
-            try:
-                count = await (await self._current()).partitions(topic)
-            except Unavailable as trouble:
-                self._troubles.add(topic, str(trouble))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-            else:
-                self._troubles.over(topic)
-                return count
+        try:
+            while True:
+                try:
+                    return await (await self._current()).partitions(topic)
+                except Unavailable as trouble:
+                    self._troubles.add(topic, str(trouble))
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE)
+        finally:
+            self._troubles.over(topic)
 
     def _enqueue(
         self, call: "_Call", messages: Sequence[Message], partitions: Mapping[str, int]
-    ) -> None:
+    ) -> set["_Lane"]:
         dice = random.getrandbits(30)  # keyless messages of one list stay together
-        lanes = set()
+        lanes: set[_Lane] = set()
         for index, message in enumerate(messages):
             refusal = self._too_large(message)
             if refusal:
@@ -129,6 +133,7 @@ class KafkaProducer:
             lanes.add(lane)
         for lane in lanes:
             self._start(lane)
+        return lanes
 
     def _too_large(self, message: Message) -> TooLarge | None:
         limit = self._limits.get(message.topic, self._config.max_message_bytes)
@@ -175,6 +180,7 @@ class KafkaProducer:
                 lane.acknowledged(entries, places)
                 self._troubles.over(lane.name)
                 pause = FIRST_PAUSE
+        self._troubles.over(lane.name)  # nobody waits for it any more
 
     async def _write(self, lane: "_Lane", messages: list[Message]) -> list[Place]:
         detail = f"no acknowledgement for {LATE:.0f} s from {self._config.bootstrap}"
@@ -262,6 +268,10 @@ class _Lane:
             if not entry.call.abandoned:
                 taken.append(entry)
         return taken
+
+    def forget(self, call: _Call) -> None:
+        """Or they would pile up while Kafka is away."""
+        self.waiting = deque(entry for entry in self.waiting if entry.call is not call)
 
     def put_back(self, entries: Sequence[_Entry]) -> None:
         self.waiting.extendleft(reversed(entries))

@@ -177,6 +177,23 @@ async def test_after_the_deadline_nobody_waits_and_nothing_more_is_sent(
     assert broker.written == [(0, [b"next"])]
 
 
+async def test_what_nobody_waits_for_is_no_trouble_and_takes_no_memory(
+    producer: KafkaProducer, broker: Broker, health: Health
+) -> None:
+    broker.stuck.add(0)
+    broker.failures[1] = [Unavailable("kafka_unauthorized", "grant it Write")] * 2
+    first = asyncio.create_task(producer.send([message()]))
+    await until(lambda: bool(broker.written))
+    for partition in (0, 1):
+        with pytest.raises(Unavailable, match="kafka_timeout"):
+            await producer.send([message(b"late", partition)], deadline=0.01)
+    assert not any(lane.waiting for lane in producer._lanes.values())
+    broker.released.set()
+    await first
+    await until(lambda: not health.troubles)
+    assert broker.written == [(0, [b"v"])]
+
+
 async def test_closing_answers_those_who_wait(broker: Broker) -> None:
     producer = KafkaProducer(KafkaConfig(), Health(), open_writer=broker.open)
     broker.stuck.add(0)
