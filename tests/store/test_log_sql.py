@@ -2,17 +2,19 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event, text
 
+from event_router.consumers.log_rows import DeliveryRow, LogRows, queued
 from event_router.router.store.log import SqlLog
 from event_router.router.store.log_ports import AttemptFilter, EventFilter
 from event_router.router.store.migrate import migrate
 from event_router.router.store.paging import Paging
 from event_router.schemas.errors import Unavailable
+from tests import services
 from tests.store.history import History, write
 
 
@@ -155,3 +157,39 @@ async def test_two_writers_of_the_same_rows_on_postgresql_do_not_stop_each_other
     assert await logs[0].counts() == (0, 0, 0, 200)
     for log in logs:
         await log.aclose()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[services.Postgres]:
+    """A PostgreSQL of the test's own, which may be killed."""
+    server = services.own_postgres()
+    yield server
+    server.kill()
+
+
+async def test_a_database_that_was_killed_is_unavailable_until_it_is_back(
+    own_postgres: services.Postgres,
+) -> None:
+    url = own_postgres.create_database()
+    await asyncio.to_thread(migrate, url, "log")
+    log = SqlLog(url)
+    history = History()
+    history.delivery(history.event())
+    await write(log, history.records)
+    await asyncio.to_thread(own_postgres.kill)
+    with pytest.raises(Unavailable, match="database"):
+        await log.counts()
+    with pytest.raises(Unavailable, match="database"):
+        await log.write(LogRows([], [], [queued_row()], [], []))
+    history.delivery(history.event("e2"))
+    writing = asyncio.create_task(write(log, history.records))
+    await asyncio.to_thread(own_postgres.start)
+    async with asyncio.timeout(30):
+        await writing
+    assert (await log.counts()).waiting == 2
+    await log.aclose()
+
+
+def queued_row() -> DeliveryRow:
+    history = History()
+    return queued(history.delivery(history.event("unsent")).head, "", 1)
