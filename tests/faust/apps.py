@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from event_router.consumers.health import Health
+from event_router.consumers.subscription import Gap
 from event_router.router.faust_app import Hop, run_stream, stream_app
 from event_router.router.settings import Settings
 from event_router.schemas.record import Record
 
 DRAIN = 0.5
+OnGap = Callable[[Gap], Awaitable[None]]
 
 
 def settings(bootstrap: str, folder: Path, **more: Any) -> Settings:
@@ -69,11 +71,13 @@ class Running:
         await self.task
 
 
-async def start(settings: Settings, group: str, hops: Mapping[str, Hop]) -> Running:
+async def start(
+    settings: Settings, group: str, hops: Mapping[str, Hop], gap: OnGap | None = None
+) -> Running:
     """A stream app on this loop, reading."""
     health = Health()
     stop = asyncio.Event()
-    app = stream_app(settings, group, hops, health)
+    app = stream_app(settings, group, hops, health, gap)
     task = asyncio.create_task(run_stream(app, stop), name=f"stream {group}")
     running = Running(app, health, stop, task)
     await until(lambda: health.started or task.done())
@@ -84,9 +88,9 @@ async def start(settings: Settings, group: str, hops: Mapping[str, Hop]) -> Runn
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, group: str, hops: Mapping[str, Hop]
+    settings: Settings, group: str, hops: Mapping[str, Hop], gap: OnGap | None = None
 ) -> AsyncIterator[Running]:
-    started = await start(settings, group, hops)
+    started = await start(settings, group, hops, gap)
     try:
         yield started
     finally:

@@ -1,0 +1,102 @@
+"""The stream app when Kafka isn't as it should be."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.errors import GroupAuthorizationFailedError
+
+from event_router.consumers.health import Health
+from event_router.consumers.subscription import Gap
+from event_router.router.faust_app import run_stream, stream_app
+from event_router.schemas.errors import Unavailable
+from tests.faust.apps import Hops, committed, numbered, running, send, settings, until
+from tests.services import Kafka, unique
+
+
+async def delete_records(bootstrap: str, topic: str, offset: int) -> None:
+    """Those below `offset`, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(offset)})
+    await admin.close()
+
+
+async def test_without_kafka_it_does_not_start_and_says_where_it_looked(tmp_path: Path) -> None:
+    app = stream_app(settings("127.0.0.1:1", tmp_path), "group", {"events": Hops()}, Health())
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
+        await asyncio.wait_for(run_stream(app, asyncio.Event()), 20)
+
+
+async def test_a_topic_that_is_not_there_is_named_and_read_once_it_is(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    topic, hops, health = unique(), Hops(), Health()
+    stop = asyncio.Event()
+    app = stream_app(settings(kafka.bootstrap, tmp_path), topic, {topic: hops}, health)
+    task = asyncio.create_task(run_stream(app, stop))
+    await until(lambda: any(topic in trouble for trouble in health.troubles.values()))
+    assert not health.ready
+    await kafka.make_topics({topic: 1})
+    await send(kafka.bootstrap, topic, [b"1"])
+    await hops.finished(1)
+    await until(lambda: health.ready)
+    stop.set()
+    await task
+
+
+async def test_records_that_retention_took_are_noted_and_reading_goes_on(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    topic, hops = unique(), Hops()
+    here = settings(kafka.bootstrap, tmp_path)
+    await kafka.make_topics({topic: 1})
+    await send(kafka.bootstrap, topic, numbered(0, 2))
+    async with running(here, topic, {topic: hops}):
+        await hops.finished(2)
+    await send(kafka.bootstrap, topic, numbered(2, 10))
+    await delete_records(kafka.bootstrap, topic, 7)
+    gaps: list[Gap] = []
+
+    async def note(gap: Gap) -> None:
+        gaps.append(gap)
+
+    async with running(here, topic, {topic: hops}, note) as app:
+        await hops.finished(5)
+        assert app.app.consumer.gaps == 1
+    assert gaps == [Gap((topic, 0), wanted=2, begin=7, end=10)]
+    assert await committed(kafka.bootstrap, topic, topic) == 10
+
+
+async def test_a_group_that_may_not_be_joined_is_told_with_what_to_do(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    """The client keeps such errors for who asks; Faust never does."""
+    topic, hops = unique(), Hops()
+    await kafka.make_topics({topic: 1})
+    async with running(settings(kafka.bootstrap, tmp_path), topic, {topic: hops}) as app:
+        coordinator = app.app.consumer._thread._ensure_consumer()._coordinator
+        coordinator._push_error_to_user(GroupAuthorizationFailedError(topic))
+        await until(lambda: not app.health.ready)
+        assert "grant it Read on the group" in app.health.troubles["kafka group"]
+        await until(lambda: app.health.ready)
+
+
+async def test_kafka_may_be_away_for_a_while(faulty_kafka: Kafka, tmp_path: Path) -> None:
+    topic, hops = unique(), Hops()
+    await faulty_kafka.make_topics({topic: 2})
+    here = settings(faulty_kafka.bootstrap, tmp_path)
+    async with running(here, topic, {topic: hops}) as app:
+        object.__setattr__(app.app.consumer.delivery, "silence", 2.0)
+        await send(faulty_kafka.bootstrap, topic, numbered(0, 50), partitions=2)
+        await hops.finished(50)
+        await asyncio.to_thread(faulty_kafka.stop)
+        await until(lambda: "kafka reads" in app.health.troubles)
+        await asyncio.to_thread(faulty_kafka.start)
+        await send(faulty_kafka.bootstrap, topic, numbered(50, 100), partitions=2)
+        await hops.finished(100, timeout=30)
+        await until(lambda: app.health.ready)
+    assert len(hops.done) == 100
