@@ -339,23 +339,25 @@ class StreamConsumer(driver.Consumer):
 
     async def _mend(self, trouble: Unavailable) -> None:
         """Goes on where there is something to read, or waits a little."""
+        self._thread.news.set()  # there may be more where this came from
         lost = lost_place(trouble.__cause__)
-        self._thread.news.set()
-        if lost is None:
-            self.delivery.health.down(FETCH, str(trouble))
-            await self.sleep(TROUBLE_PAUSE)
-            return
-        partition, offset = lost
-        with contextlib.suppress(Unavailable):  # the fetcher goes on trying
+        try:
+            if lost is None:
+                raise trouble
+            partition, offset = lost
             if offset is not None:
                 await self._note_gap(partition, offset)
             await self._thread.read_from_start(partition)
+        except Unavailable as still:
+            self.delivery.health.down(FETCH, str(still))
+            await self.sleep(TROUBLE_PAUSE)
 
     async def _note_gap(self, partition: Partition, wanted: int) -> None:
         topic, number = partition
         begin, end = await self._thread.bounds(partition)
         place = {"topic": topic, "partition": number, "wanted": wanted, "begin": begin, "end": end}
         log.error("offset.out_of_range", extra=place)
+        self.delivery.health.down(FETCH, f"{topic}/{number} held {wanted}, and begins at {begin}")
         self.gaps += 1
         note = self.delivery.gap
         if note is not None:

@@ -77,9 +77,11 @@ async def test_a_group_that_may_not_be_joined_is_told_with_what_to_do(
     """The client keeps such errors for who asks; Faust never does."""
     topic, hops = unique(), Hops()
     await kafka.make_topics({topic: 1})
+    await send(kafka.bootstrap, topic, [b"1"])
     async with running(settings(kafka.bootstrap, tmp_path), topic, {topic: hops}) as app:
+        await hops.finished(1)
         coordinator = app.app.consumer._thread._ensure_consumer()._coordinator
-        coordinator._push_error_to_user(GroupAuthorizationFailedError(topic))
+        coordinator._push_error_to_user(GroupAuthorizationFailedError(topic)).close()
         await until(lambda: not app.health.ready)
         assert "grant it Read on the group" in app.health.troubles["kafka group"]
         await until(lambda: app.health.ready)
