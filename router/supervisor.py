@@ -65,8 +65,8 @@ class Step:
 
 
 BROKER_FORGETS = (
-    Step(1.5, stop=("demo", "api")),
-    Step(3.0, quiet=("stream", "deliver")),
+    Step(2.5, stop=("demo", "api")),
+    Step(3.5, quiet=("stream", "deliver")),
     Step(5.0, park="deliver", quiet=("stream", "deliver")),
     Step(6.5, stop=("deliver",)),
     Step(7.5, quiet=("stream",)),
@@ -75,8 +75,8 @@ BROKER_FORGETS = (
     Step(9.2, stop=("log",)),
 )
 BROKER_KEEPS = (
-    Step(1.5, stop=("demo", "api")),
-    Step(8.0, stop=("deliver", "stream", "log")),
+    Step(2.5, stop=("demo", "api")),
+    Step(9.0, stop=("deliver", "stream", "log")),
 )
 SERVICES_GRACE = 0.3
 

@@ -173,6 +173,10 @@ def test_secrets_are_made_once_and_only_we_can_read_them(data_dir: DataDir) -> N
         assert stat.S_IMODE((data_dir.path / name).stat().st_mode) == 0o600
 
 
+def test_a_data_directory_that_we_make_is_only_ours(data_dir: DataDir) -> None:
+    assert stat.S_IMODE(data_dir.path.stat().st_mode) == 0o700
+
+
 def test_two_routers_do_not_share_a_data_directory(data_dir: DataDir) -> None:
     other = DataDir(data_dir.path)
     with data_dir.locked(), pytest.raises(CannotStart, match="another `router up` runs"):

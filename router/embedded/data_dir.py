@@ -32,8 +32,10 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         try:
-            for part in (self.path, self._private("run"), self._private("logs")):
-                part.mkdir(parents=True, exist_ok=True)
+            # Events and their payloads are in it: nobody else's business.
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for part in (self._private("run"), self._private("logs")):
+                part.mkdir(exist_ok=True)
             self._private("run").chmod(0o700)
         except OSError as error:
             raise CannotStart(_unwritable(self.path, error)) from error
