@@ -7,7 +7,6 @@ from event_router.consumers.ports import MAX_DOOR, Backoff
 
 FAILURES = 5
 MINIMUM_MS = 5_000
-FIRST_OPEN_MS = 1_000
 LONGEST_OPEN_MS = round(MAX_DOOR * 1000)
 
 
@@ -24,5 +23,5 @@ def after_failure(before: Backoff | None, now: int, retry_after: int | None) -> 
 
 
 def _open_for(failing: int) -> int:
-    """A fifth of the time it has been failing: back soon after a short trouble."""
-    return min(max(failing // 5, FIRST_OPEN_MS), LONGEST_OPEN_MS)
+    """A fifth of the time it has been failing: a second at first, back soon after short trouble."""
+    return min(failing // 5, LONGEST_OPEN_MS)
