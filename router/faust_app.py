@@ -86,7 +86,7 @@ def _options(settings: Settings) -> dict[str, Any]:
     return {
         "broker": [f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
         "broker_commit_interval": COMMIT_INTERVAL,
-        "datadir": str(settings.data_dir),
+        "datadir": str(settings.data_dir / "faust"),
         "stream_wait_empty": False,
         "topic_allow_declare": False,
         "topic_disable_leader": True,

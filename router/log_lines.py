@@ -36,5 +36,5 @@ def log_to_stderr(role: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(role))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for chatty in ("aiokafka", "faust", "mode", "alembic", "uvicorn.access"):
+    for chatty in ("aiokafka", "faust", "mode", "alembic", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 
@@ -56,24 +57,42 @@ class Running:
 async def run_up(*, demo: bool) -> int:
     """Returns the exit code once everything was stopped in order."""
     console = Console()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     data_dir = DataDir(read_settings().data_dir)
     with data_dir.locked():
         supervisor = Supervisor(data_dir, console.print)
         # The receiver outlives the roles, which deliver to it until they stop.
         async with receiving(data_dir.path) if demo else nullcontext():
             try:
-                running = await _start(data_dir, supervisor, console.print, DEMO if demo else {})
-                await _stay(running, console, stop, demo=demo)
+                await _until_told(_run(data_dir, supervisor, console, demo=demo))
             finally:
                 console.print("stopping: what runs is finished or parked (10 s at most)")
                 for line in await supervisor.stop(_steps()):
                     console.print(line)
     console.print("stopped")
     return 0
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` until it ends by itself, or SIGINT or SIGTERM cancels it."""
+    running = asyncio.create_task(work, name="up")
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def _run(data_dir: DataDir, supervisor: Supervisor, console: Console, *, demo: bool) -> None:
+    running = await _start(data_dir, supervisor, console.print, DEMO if demo else {})
+    settings = running.settings
+    console.print(f"API      {running.api}/api/v1   docs: {running.api}/docs", highlight=False)
+    console.print(f"API key  {settings.api_key.get_secret_value()}", highlight=False)
+    console.print("Ctrl-C stops everything in order.")
+    if not demo:
+        await asyncio.Event().wait()
+    async with open_demo(settings, running.api, running.roles) as shown:
+        console.print(shown.curl, highlight=False, soft_wrap=True)
+        await shown.run(console)
 
 
 def _steps() -> Sequence[Step]:
@@ -140,16 +159,3 @@ async def _start_roles(running: Running, env: dict[str, str]) -> None:
     running.roles["api"] = running.api
     await running.supervisor.start_role(RoleSpec("api", [*command, "api"], running.api, env))
     await running.supervisor.wait_ready(READY_TIMEOUT)
-
-
-async def _stay(running: Running, console: Console, stop: asyncio.Event, *, demo: bool) -> None:
-    settings = running.settings
-    console.print(f"API      {running.api}/api/v1   docs: {running.api}/docs", highlight=False)
-    console.print(f"API key  {settings.api_key.get_secret_value()}", highlight=False)
-    if not demo:
-        console.print("Ctrl-C stops everything in order.")
-        await stop.wait()
-        return
-    async with open_demo(settings, running.api, running.roles) as shown:
-        console.print(shown.curl, highlight=False, soft_wrap=True)
-        await shown.run(console, stop)

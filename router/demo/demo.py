@@ -56,15 +56,12 @@ class Demo:
             f"-H 'Authorization: Bearer {key}' -d '{body}'"
         )
 
-    async def run(self, console: Console, stop: asyncio.Event) -> None:
-        """Publishes and shows until `stop` is set."""
+    async def run(self, console: Console) -> None:
+        """Publishes and shows until it is cancelled."""
+        show = self._live if console.is_terminal else self._plain
         async with asyncio.TaskGroup() as group:
-            publishing = group.create_task(self.publisher.run(), name="demo publisher")
-            show = self._live if console.is_terminal else self._plain
-            showing = group.create_task(show(console), name="demo view")
-            await stop.wait()
-            publishing.cancel()
-            showing.cancel()
+            group.create_task(self.publisher.run(), name="demo publisher")
+            group.create_task(show(console), name="demo view")
 
     async def _live(self, console: Console) -> None:
         with Live(console=console, auto_refresh=False) as live:
@@ -146,7 +143,7 @@ async def _set_up(http: httpx.AsyncClient, port: int) -> None:
     receiver = f"http://{HOST}:{port}"
     for destination in (
         {"id": "healthy", "topics": "*", "config": {"url": f"{receiver}/healthy"}},
-        {"id": "fails-twice", "topics": ["order.paid"], "config": {"url": receiver + FLAKY}},
+        {"id": "fails-at-first", "topics": ["order.paid"], "config": {"url": receiver + FLAKY}},
         {
             "id": "large-orders",
             "topics": ["order.created", "order.paid"],
