@@ -106,7 +106,10 @@ def settings() -> None:
     """List every setting, its value now and what it is for."""
     from event_router.router.settings import describe_settings
 
-    table = Table("variable", "value", "what it is", box=None)
+    table = Table(box=None)
+    table.add_column("variable", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("what it is")
     for row in describe_settings():
         table.add_row(*row)
     Console().print(table)

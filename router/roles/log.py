@@ -1,14 +1,23 @@
 """The role `log`: an ordinary subscriber of all four topics, which writes them to SQL."""
 
 import asyncio
+import logging
+from functools import partial
 
 from event_router.consumers.log_writer import LogWriter
+from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Reading, Subscription
-from event_router.router.adapters import kafka_config
+from event_router.router.adapters import kafka_config, now_ms
 from event_router.router.roles.role import Role
 from event_router.router.store.log import SqlLog
 
+logger = logging.getLogger(__name__)
+
 GATHER = 0.25
+DAY_MS = 86_400_000
+PRUNED_AT_ONCE = 1_000
+PRUNE_PAUSE = 1.0
+PRUNE_EVERY = 600.0
 
 
 async def run(role: Role) -> None:
@@ -27,13 +36,28 @@ async def run(role: Role) -> None:
     role.lag = lambda: subscription.lag
     async with asyncio.TaskGroup() as group, subscription:
         stopper = group.create_task(_stop(role, subscription), name="stop reading")
+        pruner = group.create_task(_prune(role, store), name="prune the log")
         role.health.started = True
         async for records in subscription:
             await writer.write(records)
             subscription.done(records)
         stopper.cancel()
+        pruner.cancel()
 
 
 async def _stop(role: Role, subscription: Subscription) -> None:
     await role.stop.wait()
     subscription.stop()
+
+
+async def _prune(role: Role, store: SqlLog) -> None:
+    """Forgets what is settled and older than the retention, a little at a time."""
+    days = role.settings.log_retention_days
+    while True:
+        before = now_ms() - round(days * DAY_MS)
+        forgotten = await persist(
+            "database", partial(store.prune, before, PRUNED_AT_ONCE), role.health
+        )
+        if forgotten:
+            logger.info("log.pruned", extra={"events": forgotten, "days": days})
+        await asyncio.sleep(PRUNE_PAUSE if forgotten else PRUNE_EVERY)
