@@ -21,9 +21,10 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bed import Bed, Database, Kind, laid
 from benchmarks.document import write_between_markers
-from benchmarks.system import ROLES, Database, Kind, System, running
 from event_router.router.child import free_port
+from tests.system import ROLES
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 SETTLE = 3.0
@@ -76,29 +77,29 @@ class Result:
 
 
 async def measure(case: Case) -> Result:
-    async with running(case.kafka, case.database) as system:
-        return await (_idle(case, system) if case.shape == "idle" else _loaded(case, system))
+    async with laid(case.kafka, case.database) as bed:
+        return await (_idle(case, bed) if case.shape == "idle" else _loaded(case, bed))
 
 
-async def _idle(case: Case, system: System) -> Result:
-    await system.make_destinations(1, free_port())
+async def _idle(case: Case, bed: Bed) -> Result:
+    await bed.make_destinations(1, free_port())
     await asyncio.sleep(SETTLE)
-    before, began = system.cpu(), time.monotonic()
+    before, began = bed.cpu(), time.monotonic()
     await asyncio.sleep(case.seconds)
     passed = time.monotonic() - began
-    cpu = {name: (after - before[name]) / passed * 100 for name, after in system.cpu().items()}
+    cpu = {name: (after - before[name]) / passed * 100 for name, after in bed.cpu().items()}
     return Result(case, 0, 0, 0, 0, 0, 0, cpu)
 
 
-async def _loaded(case: Case, system: System) -> Result:
+async def _loaded(case: Case, bed: Bed) -> Result:
     port = free_port()
-    await system.make_destinations(case.fanout, port)
-    await _run(replace(case, events=500, rate=500), system, port)  # pools, plans, caches
+    await bed.make_destinations(case.fanout, port)
+    await _run(replace(case, events=500, rate=500), bed, port)  # pools, plans, caches
     await asyncio.sleep(1.0)
-    before = system.cpu()
-    produced, received = await _run(case, system, port)
-    await system.quiet()  # the log's writes count as well
-    after = system.cpu()
+    before = bed.cpu()
+    produced, received = await _run(case, bed, port)
+    await bed.system.quiet()  # the log's writes count as well
+    after = bed.cpu()
     deliveries = case.events * case.fanout
     took = received["last"] - produced["began"]
     return Result(
@@ -113,14 +114,15 @@ async def _loaded(case: Case, system: System) -> Result:
     )
 
 
-async def _run(case: Case, system: System, port: int) -> tuple[dict[str, Any], dict[str, Any]]:
+async def _run(case: Case, bed: Bed, port: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the producer and the receiver report."""
     expected = case.events * case.fanout
     receiver = await _start("benchmarks.receiver", port, expected)
-    idempotent = str(system.settings.kafka_idempotent).lower()
+    settings, topic = bed.system.settings, bed.system.topics.events
+    idempotent = str(settings.kafka_idempotent).lower()
     producer = await _start(
         "benchmarks.producer",
-        system.settings.kafka, system.topics.events, case.events, case.size, case.rate, idempotent,
+        settings.kafka, topic, case.events, case.size, case.rate, idempotent,
     )  # fmt: skip
     produced = await _report(producer, 600)
     try:

@@ -1,0 +1,77 @@
+"""What is measured: the system over services of its own, and the CPU that each process takes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from benchmarks.processes import cpu_seconds
+from event_router.router.redis_pipe import RedisPipe
+from event_router.router.store.ports import DestinationFields
+from event_router.router.store.registry import SqlRegistry
+from event_router.router.store.secrets import Secrets
+from event_router.router.versions import RedisVersions
+from event_router.schemas.delivery import DestinationKey
+from tests import services
+from tests.system import KEY, SECRET, TANSU, System, environment, running
+
+Kind = Literal["real", "embedded"]
+Database = Literal["sqlite", "postgres"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """A running system, and the processes of its services by name."""
+
+    system: System
+    services: dict[str, int]
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds so far, by role and by service."""
+        roles = {name: process.pid for name, process in self.system.roles.items()}
+        return {name: cpu_seconds(pid) for name, pid in (roles | self.services).items()}
+
+    async def make_destinations(self, count: int, port: int) -> None:
+        """`count` webhooks of the tenant `bench`, each with a path of its own."""
+        settings, topics = self.system.settings, self.system.topics
+        redis = RedisPipe(settings.redis)
+        versions = RedisVersions(redis, topics.prefix)
+        registry = SqlRegistry(settings.registry_url, Secrets((KEY,)), versions)
+        await registry.upsert_tenant("bench", None)
+        for number in range(count):
+            await registry.create(
+                DestinationKey("bench", f"d{number}"),
+                DestinationFields(
+                    type="webhook",
+                    topics=("*",),
+                    config={"url": f"http://127.0.0.1:{port}/d{number}"},
+                    credentials={"secret": SECRET},
+                ),
+            )
+        await registry.aclose()
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def laid(kind: Kind, database: Database) -> AsyncIterator[Bed]:
+    """Everything is started and ready; all of it is gone afterwards."""
+    kafka = services.own_kafka() if kind == "real" else services.tansu()
+    redis = services.own_redis() if kind == "real" else services.valkey()
+    started: dict[str, services.Service] = {kafka.own.name: kafka, redis.own.name: redis}
+    with TemporaryDirectory(prefix="event-router-bench-") as name:
+        env = environment(kafka.bootstrap, redis.url, Path(name))
+        if kind == "embedded":
+            env |= TANSU
+        if database == "postgres":
+            postgres = services.own_postgres()
+            started["postgres"] = postgres
+            env["ROUTER_DATABASE"] = postgres.create_database()
+            env["ROUTER_LOG_DATABASE"] = postgres.create_database()
+        try:
+            async with running(env, Path(name)) as system:
+                yield Bed(system, {name: one.own.pid for name, one in started.items()})
+        finally:
+            for one in started.values():
+                one.stop()
