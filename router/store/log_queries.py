@@ -30,6 +30,7 @@ from event_router.router.store.log_ports import (
     TimeRange,
     Unsettled,
 )
+from event_router.router.store.log_statements import lock_counts
 from event_router.router.store.log_values import (
     attempt_of,
     dead_of,
@@ -188,6 +189,7 @@ def prune(before: int, most: int, connection: Connection) -> int:
         .order_by(events.c.at)
         .limit(most)
     )
+    lock_counts(connection)
     origins = connection.scalars(old).all()
     for table in (events, routings, deliveries, attempts):
         connection.execute(delete(table).where(table.c.origin.in_(origins)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from event_router.consumers.log_rows import (
     AttemptRow,
@@ -18,6 +18,7 @@ from event_router.consumers.log_rows import (
     LogRows,
     RoutingRow,
 )
+from event_router.router.store.tables import delivery_counts
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -40,6 +41,17 @@ _TARGETS = (
         "UPDATE SET at = excluded.at, outcome = excluded.outcome "
         "WHERE (excluded.at, excluded.outcome) < (routings.at, routings.outcome)",
     ),
+    _Target("attempts", AttemptRow._fields, "id", "NOTHING"),
+    _Target(
+        "dead",
+        DeadRow._fields,
+        "place, destination",
+        "UPDATE SET tenant = excluded.tenant, event = excluded.event, round = excluded.round, "
+        "reason = excluded.reason, at = excluded.at, head = excluded.head, "
+        "key = excluded.key, value = excluded.value "
+        "WHERE (excluded.at, excluded.head) < (dead.at, dead.head)",
+    ),
+    # The last one: see `lock_counts`.
     _Target(
         "deliveries",
         DeliveryRow._fields,
@@ -56,16 +68,6 @@ _TARGETS = (
         "began = {least}(excluded.began, deliveries.began), "
         "delivery_place = {greatest}(excluded.delivery_place, deliveries.delivery_place), "
         "attempt_place = {greatest}(excluded.attempt_place, deliveries.attempt_place)",
-    ),
-    _Target("attempts", AttemptRow._fields, "id", "NOTHING"),
-    _Target(
-        "dead",
-        DeadRow._fields,
-        "place, destination",
-        "UPDATE SET tenant = excluded.tenant, event = excluded.event, round = excluded.round, "
-        "reason = excluded.reason, at = excluded.at, head = excluded.head, "
-        "key = excluded.key, value = excluded.value "
-        "WHERE (excluded.at, excluded.head) < (dead.at, dead.head)",
     ),
 )
 
@@ -109,9 +111,9 @@ def write_rows(rows: LogRows, connection: Connection) -> None:
     tables: tuple[Rows, ...] = (
         rows.events,
         rows.routings,
-        rows.deliveries,
         rows.attempts,
         rows.dead,
+        rows.deliveries,
     )
     if connection.dialect.name == "sqlite":
         for statement, batch in zip(_SQLITE, tables, strict=True):
@@ -121,7 +123,17 @@ def write_rows(rows: LogRows, connection: Connection) -> None:
     with driver.cursor() as cursor:
         for statements, batch in zip(_POSTGRESQL, tables, strict=True):
             if batch:
+                if batch is rows.deliveries:
+                    lock_counts(connection)
                 _copy(cursor, statements, batch)
+
+
+def lock_counts(connection: Connection) -> None:
+    """Whoever changes deliveries on PostgreSQL goes first through here, until it commits: their
+    triggers change the counts, and two writers could wait for each other's in a circle."""
+    if connection.dialect.name == "postgresql":
+        ordered = select(delivery_counts.c.n).order_by(delivery_counts.c.state)
+        connection.execute(ordered.with_for_update())
 
 
 class UnwritableText(Exception):
