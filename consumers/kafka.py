@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -266,11 +267,17 @@ class Writer:
 
     async def _abort(self) -> None:
         # stop() waits for batches that may never be answered, and has no other way to give up.
+        # In this order: requests in flight put their batches back when the client closes.
         producer = self._producer
-        producer._message_accumulator.fail_all(kafka_errors.ProducerClosed())  # noqa: SLF001
         await producer.client.close()
-        with suppress(asyncio.CancelledError):
-            await producer._sender.close()  # noqa: SLF001
+        with suppress(asyncio.CancelledError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await producer._sender.close()  # noqa: SLF001
+        batches = producer._message_accumulator  # noqa: SLF001
+        waiting = chain(batches._pending_batches, *batches._batches.values())  # noqa: SLF001
+        for batch in list(waiting):
+            if not batch.future.done():
+                batch.future.set_exception(kafka_errors.ProducerClosed())
 
 
 LEAVE_PATIENCE = 5.0  # seconds

@@ -6,7 +6,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec
+from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec, Writer
 from event_router.consumers.producer import DEPENDENCY, KafkaProducer
 from event_router.router.child import free_port
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
@@ -311,6 +311,25 @@ async def test_no_broker_for_longer_than_the_request_timeout_loses_nothing(
         (after,) = await producer.send([message(b"after", 0, topic)])
         assert isinstance(after, Place)
         assert health.troubles == {}
+
+
+async def test_closing_a_writer_does_not_wait_for_a_broker_that_is_silent(
+    faulty_kafka: services.Kafka,
+) -> None:
+    topic, config = services.unique("silent"), config_of(faulty_kafka, request_timeout=20.0)
+    await faulty_kafka.make_topics({topic: 1})
+    writer = await Writer.open(config)
+    assert await writer.partitions(topic) == 1
+    faulty_kafka.pause()
+    try:
+        writing = asyncio.create_task(writer.write(topic, 0, [message(topic=topic)]))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5.0):
+            await writer.close(grace=0.2)
+            with pytest.raises(Unavailable):
+                await writing
+    finally:
+        faulty_kafka.resume()
 
 
 async def test_topics_are_made_once_by_several_at_a_time(kafka: services.Kafka) -> None:
