@@ -52,13 +52,17 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
     """A server that runs `script` on each connection; a mistake in the script fails the test."""
     server = Scripted()
     mistakes: list[Exception] = []
+    running: dict[asyncio.Task[None] | None, Writer] = {}
 
     async def serve(reader: Reader, writer: Writer) -> None:
         server.connections += 1
+        running[asyncio.current_task()] = writer
         try:
             await script(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
+        except asyncio.CancelledError:
+            pass  # by _end; asyncio's streams would call it an error
         except Exception as error:
             mistakes.append(error)
         finally:
@@ -67,8 +71,24 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
-        yield server
+        try:
+            yield server
+        finally:
+            await _end(running)
     assert not mistakes
+
+
+async def _end(running: "dict[asyncio.Task[None] | None, Writer]") -> None:
+    """Closes what a client left open, so that nothing of a test outlives it."""
+    for _ in range(5):  # what was accepted just now gets its task within a few turns of the loop
+        await asyncio.sleep(0.001)
+    tasks = [task for task in running if task is not None]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for writer in running.values():
+        writer.transport.abort()
+    await asyncio.sleep(0)
 
 
 def answering(*answers: bytes) -> Script:
