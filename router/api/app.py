@@ -5,14 +5,16 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from event_router.router.api.answers import REF, DestinationAnswer, Success, TenantAnswer
 from event_router.router.api.attempts import AttemptsAnswer, attempt_routes
 from event_router.router.api.auth import Authorized
 from event_router.router.api.bodies import BoundedBodies
 from event_router.router.api.destinations import destination_routes
-from event_router.router.api.errors import ErrorBody, answer_errors_as_json
+from event_router.router.api.errors import ErrorBody, answer_errors_as_json, on_mistake
 from event_router.router.api.events import EventsAnswer, event_routes
 from event_router.router.api.health import HealthAnswer, health_routes
 from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
@@ -39,7 +41,18 @@ _ANSWERS = (
 
 
 class Api(FastAPI):
-    """FastAPI, with what it can't see added to the document."""
+    """FastAPI, with publish past it: its layers cost as much as the hop. They still have the
+    route, for other methods and for an app that is mounted somewhere."""
+
+    def __init__(self, publish: ASGIApp, **more: Any) -> None:
+        super().__init__(**more)
+        self._publish = publish
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
+            await self._publish(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -49,21 +62,24 @@ class Api(FastAPI):
 
 def create_app(services: Services) -> Api:
     """Everything that the API answers. It opens and closes nothing: `services` are ready."""
+    key = services.settings.api_key.get_secret_value()
+    publish = PublishEndpoint(services)
     app = Api(
+        ServerErrorMiddleware(Authorized(publish, key), handler=on_mistake),
         title="Event Router",
         version="1",
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
     answer_errors_as_json(app)
-    app.router.routes.insert(0, Route(PATH, PublishEndpoint(services), methods=["POST"]))
+    app.router.routes.insert(0, Route(PATH, publish, methods=["POST"]))
     for path in PATHS:
         app.router.routes.append(Route(path, services.health))
     for routes_of in _ROUTES:
         app.include_router(routes_of(services), prefix=PREFIX)
     app.include_router(health_routes(services))
     app.add_middleware(BoundedBodies, limit=_BODY_LIMIT, except_path=PATH)
-    app.add_middleware(Authorized, key=services.settings.api_key.get_secret_value())
+    app.add_middleware(Authorized, key=key)
     return app
 
 

@@ -99,23 +99,26 @@ def _line(problem: Mapping[str, Any], within: str) -> str:
             return f"{field}: {problem['msg']}"
 
 
-async def _on_refusal(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)  # noqa: S101  registered for no other
-    return refused(error)
-
-
-async def _on_our_error(request: Request, error: Exception) -> Response:
+def refusal_of(error: EventRouterError) -> Refusal:
+    """How trouble of ours is answered; raises it again when it is a mistake of ours."""
     match error:
+        case Refusal():
+            return error
         case InvalidValue():
-            return refused(invalid([invalid_line(error)]))
+            return invalid([invalid_line(error)])
         case TooLarge():
-            return refused(Refusal(413, "message too large", error.detail or None))
+            return Refusal(413, "message too large", error.detail or None)
         case Unavailable():
-            log.warning("request.unavailable", extra={"path": request.url.path, "why": str(error)})
+            log.warning("request.unavailable", extra={"why": str(error)})
             headers = {"retry-after": f"{error.retry_after or _RETRY_AFTER:.0f}"}
-            return refused(Refusal(503, f"{error.code} unavailable", headers=headers))
+            return Refusal(503, f"{error.code} unavailable", headers=headers)
         case _:
-            return await _on_mistake(request, error)
+            raise error
+
+
+async def _on_our_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, EventRouterError)  # noqa: S101  registered for no other
+    return refused(refusal_of(error))
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:
@@ -131,15 +134,14 @@ async def _on_http(_: Request, error: Exception) -> Response:
     return refused(Refusal(error.status_code, error.detail.lower(), headers=error.headers))
 
 
-async def _on_mistake(request: Request, error: Exception) -> Response:
+async def on_mistake(request: Request, error: Exception) -> Response:
     """Logged with its trace by the server, which gets it after this answer."""
     log.error("request.failed", extra={"path": request.url.path, "error": repr(error)})
     return refused(Refusal(500, "internal server error"))
 
 
 def answer_errors_as_json(app: FastAPI) -> None:
-    app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(EventRouterError, _on_our_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_mistake)
+    app.add_exception_handler(Exception, on_mistake)

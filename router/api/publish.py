@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from event_router.router.api.answers import JSON, REF, documented
 from event_router.router.api.bodies import read_body
-from event_router.router.api.errors import Refusal, invalid, mistakes_of
+from event_router.router.api.errors import Refusal, invalid, mistakes_of, refusal_of, refused
 from event_router.router.api.services import Services
 from event_router.router.publish import (
     IdConflict,
@@ -20,6 +20,7 @@ from event_router.router.publish import (
     Published,
     new_event,
 )
+from event_router.schemas.errors import EventRouterError
 
 PATH = "/api/v1/publish"
 
@@ -37,8 +38,12 @@ class PublishEndpoint:
         self._clock = services.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(scope, receive, self._limit)
-        answer = _encode(await self._published(body))
+        try:
+            published = await self._published(await read_body(scope, receive, self._limit))
+        except EventRouterError as error:
+            await refused(refusal_of(error))(scope, receive, send)
+            return
+        answer = _encode(published)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer)),
@@ -47,7 +52,7 @@ class PublishEndpoint:
         await send({"type": "http.response.body", "body": answer})
 
     async def _published(self, body: bytes) -> Published:
-        """Raises Refusal, and what the hop raises and every route answers in the same way."""
+        """Raises Refusal, and what of the hop's errors every route answers in the same way."""
         try:
             return await self._publish(new_event(body, self._topics, self._clock()))
         except msgspec.ValidationError as error:
