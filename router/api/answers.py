@@ -59,7 +59,10 @@ def documented(status: int, answer: Any, *errors: int) -> dict[int | str, dict[s
     """FastAPI's `responses`: what a success answers, and which errors there may be."""
     return {
         status: content(answer, "done"),
-        **{code: content(ErrorBody, _REASONS[code]) for code in sorted({401, 503, *errors})},
+        **{
+            code: content(ErrorBody, _REASONS[code])
+            for code in sorted({401, 422, 500, 503, *errors})
+        },
     }
 
 
@@ -71,6 +74,7 @@ _REASONS = {
     409: "it conflicts with what is there",
     413: "the body is too large",
     422: "validation error, or invalid JSON",
+    500: "a mistake of ours",
     503: "a dependency is in trouble: try again after `Retry-After` seconds",
 }
 

@@ -186,8 +186,8 @@ def _with_events(include: tuple[Include, ...]) -> bool:
 def attempt_routes(services: Services) -> APIRouter:
     routes = APIRouter(prefix="/attempts", tags=["attempts"])
     do = Attempts(services)
-    page = documented(200, AttemptsAnswer, 400, 422)
-    one = documented(200, AttemptAnswer, 404, 422)
+    page = documented(200, AttemptsAnswer, 400)
+    one = documented(200, AttemptAnswer, 404)
     routes.get("", responses=page, openapi_extra=parameters(AttemptsQuery))(do.search)
     routes.get("/{attempt_id}", responses=one, openapi_extra=parameters(OneAttemptQuery))(do.get)
     return routes

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from starlette.requests import Request
 from starlette.responses import Response
 
 from event_router.router.api.answers import (
@@ -16,7 +17,7 @@ from event_router.router.api.answers import (
     texts,
 )
 from event_router.router.api.errors import Refusal, not_found
-from event_router.router.api.queries import IdPath
+from event_router.router.api.queries import IdPath, Texts, asked, parameters
 from event_router.router.api.services import Services
 from event_router.router.api.tenants import existing_tenant
 from event_router.router.filters import checked_filter
@@ -54,6 +55,19 @@ class DestinationBody(BaseModel):
         if not all(topics):
             raise ValueError("a topic's name isn't empty")
         return topics
+
+
+class DestinationsQuery(BaseModel):
+    """Destinations of one of the types, and subscribed to all of the topics."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Texts = ()
+    topics: Texts = ()
+
+    def wants(self, one: Destination) -> bool:
+        subscribed = ANY_TOPIC in one.topics or set(self.topics) <= set(one.topics)
+        return subscribed and (not self.type or one.type in self.type)
 
 
 def destination_fields(body: DestinationBody, services: Services) -> DestinationFields:
@@ -111,11 +125,12 @@ class Destinations:
             raise not_found("tenant") from None
         return self._answer(made, 201)
 
-    async def list(self, tenant_id: IdPath) -> Response:
-        """All of the tenant's, the oldest first."""
+    async def list(self, request: Request, tenant_id: IdPath) -> Response:
+        """All of the tenant's, the oldest first; of the types, and with all of the topics."""
+        query = asked(request, DestinationsQuery)
         await existing_tenant(self._services, tenant_id)
         found = await self._registry.destinations((tenant_id,))
-        return json_response([self._shown(one) for one in found])
+        return json_response([self._shown(one) for one in found if query.wants(one)])
 
     async def get(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         key = DestinationKey(tenant_id, destination_id)
@@ -169,9 +184,10 @@ def destination_routes(services: Services) -> APIRouter:
     routes = APIRouter(prefix="/tenants/{tenant_id}/destinations", tags=["destinations"])
     do = Destinations(services)
     one = documented(200, DestinationAnswer, 404)
-    made = documented(201, DestinationAnswer, 400, 404, 413, 422)
+    made = documented(201, DestinationAnswer, 400, 404, 413)
     routes.post("", status_code=201, responses=made)(do.create)
-    routes.get("", responses=documented(200, list[DestinationAnswer], 404))(do.list)
+    several = documented(200, list[DestinationAnswer], 404)
+    routes.get("", responses=several, openapi_extra=parameters(DestinationsQuery))(do.list)
     routes.get("/{destination_id}", responses=one)(do.get)
     routes.delete("/{destination_id}", responses=documented(200, Success, 404))(do.delete)
     routes.put("/{destination_id}/enable", responses=one)(do.enable)

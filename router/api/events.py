@@ -130,8 +130,8 @@ class Events:
 def event_routes(services: Services) -> APIRouter:
     routes = APIRouter(prefix="/events", tags=["events"])
     do = Events(services)
-    page = documented(200, EventsAnswer, 400, 422)
-    one = documented(200, EventAnswer, 404, 422)
+    page = documented(200, EventsAnswer, 400)
+    one = documented(200, EventAnswer, 404)
     routes.get("", responses=page, openapi_extra=parameters(EventsQuery))(do.search)
     routes.get("/{event_id}", responses=one, openapi_extra=parameters(OneQuery))(do.get)
     return routes

@@ -87,7 +87,6 @@ def publish_operation() -> dict[str, Any]:
         "when its content differs.",
         "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
         "responses": {
-            str(code): answer
-            for code, answer in documented(202, Published, 408, 409, 413, 422).items()
+            str(code): answer for code, answer in documented(202, Published, 408, 409, 413).items()
         },
     }

@@ -54,6 +54,6 @@ class Retry:
 
 def retry_routes(services: Services) -> APIRouter:
     routes = APIRouter(prefix="/retry", tags=["retry"])
-    answers = documented(202, Success, 400, 404, 413, 422)
+    answers = documented(202, Success, 400, 404, 413)
     routes.post("", status_code=202, responses=answers)(Retry(services).create)
     return routes

@@ -42,7 +42,7 @@ class Tenants:
 def tenant_routes(services: Services) -> APIRouter:
     routes = APIRouter(prefix="/tenants/{tenant_id}", tags=["tenants"])
     do = Tenants(services)
-    new_or_not = documented(201, TenantAnswer, 413, 422) | documented(200, TenantAnswer)
+    new_or_not = documented(201, TenantAnswer, 413) | documented(200, TenantAnswer)
     routes.put("", status_code=201, responses=new_or_not)(do.upsert)
     routes.get("", responses=documented(200, TenantAnswer, 404))(do.get)
     return routes

@@ -44,7 +44,9 @@ with Outpost(api_key=key, server_url=f"{url}/api/v1") as client:
             "credentials": {"username": "u", "password": "p"},
         },
     )
-    said["destinations"] = [one.id for one in client.destinations.list(tenant_id="acme")]
+    said["destinations"] = [
+        one.id for one in client.destinations.list(tenant_id="acme", topics="user.created")
+    ]
     said["target"] = client.destinations.get(tenant_id="acme", destination_id="d1").target
     said["disabled"] = (
         client.destinations.disable(tenant_id="acme", destination_id="d1").disabled_at is not None

@@ -137,6 +137,23 @@ async def test_topics_must_be_configured_ones() -> None:
     assert answer.json()["data"] == ["topics: 'c' is not * or among a, b"]
 
 
+async def test_destinations_are_found_by_type_and_topics(world: World) -> None:
+    await world.tenant()
+    await world.destination(id="a", topics=["x", "y"])
+    await world.destination(id="b", topics=["x"])
+    kafka = {"brokers": "kafka.example.com:9092", "topic": "in"}
+    await world.destination(id="c", type="kafka", config=kafka)
+
+    async def found(query: str) -> list[str]:
+        answer = await world.client.get(f"tenants/acme/destinations?{query}")
+        return [one["id"] for one in answer.json()]
+
+    assert await found("topics=x") == ["a", "b", "c"]
+    assert await found("topics=x&topics=y") == ["a", "c"]
+    assert await found("type=webhook&topics[]=y") == ["a"]
+    assert (await world.client.get("tenants/acme/destinations?kind=x")).status_code == 422
+
+
 async def test_an_id_is_taken_once_a_tenant(world: World) -> None:
     await world.tenant()
     await world.tenant("other")
