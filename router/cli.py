@@ -115,6 +115,14 @@ def settings() -> None:
     Console().print(table)
 
 
+@app.command()
+def doctor() -> None:
+    """Look for what is wrong with the set-up, and say what to do."""
+    from event_router.router.doctor import run_doctor
+
+    raise typer.Exit(asyncio.run(run_doctor()))
+
+
 def _role(name: str, body: "Body") -> None:
     from event_router.router.roles.role import run_role
 

@@ -96,7 +96,7 @@ async def _run(data_dir: DataDir, supervisor: Supervisor, console: Console, *, d
 
 
 def _steps() -> Sequence[Step]:
-    return BROKER_KEEPS if "ROUTER_KAFKA" in os.environ else BROKER_FORGETS
+    return BROKER_KEEPS if _given("ROUTER_KAFKA") else BROKER_FORGETS
 
 
 async def _start(
@@ -107,15 +107,15 @@ async def _start(
 ) -> Running:
     env = _with_secrets(data_dir, defaults)
     embedded = []
-    if "ROUTER_KAFKA" not in os.environ:
+    if not _given("ROUTER_KAFKA"):
         tansu = Tansu(data_dir)
         env |= {
             "ROUTER_KAFKA": tansu.bootstrap,
-            **{k: v for k, v in TANSU.items() if k not in os.environ},
+            **{k: v for k, v in TANSU.items() if not _given(k)},
         }
         embedded.append("Kafka (tansu, in memory)")
         await supervisor.start_service(tansu, after_restart=lambda: _make_topics(env))
-    if "ROUTER_REDIS" not in os.environ:
+    if not _given("ROUTER_REDIS"):
         valkey = Valkey(data_dir)
         env["ROUTER_REDIS"] = valkey.url
         embedded.append("Redis (Valkey)")
@@ -130,6 +130,10 @@ async def _start(
     return running
 
 
+def _given(variable: str) -> bool:
+    return bool(os.environ.get(variable))
+
+
 def _with_secrets(data_dir: DataDir, defaults: dict[str, str]) -> dict[str, str]:
     """What nobody set: generated secrets, and `defaults`."""
     made = data_dir.secrets()
@@ -140,7 +144,7 @@ def _with_secrets(data_dir: DataDir, defaults: dict[str, str]) -> dict[str, str]
         "ROUTER_DATA_DIR": str(data_dir.path),
         **defaults,
     }
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+    return {name: value for name, value in wanted.items() if not _given(name)}
 
 
 async def _make_topics(env: dict[str, str]) -> None:
