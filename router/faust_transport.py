@@ -317,6 +317,7 @@ class StreamConsumer(driver.Consumer):
         self._one_commit = asyncio.Lock()
         self.gaps = 0
         self.wanted: frozenset[str] = frozenset()
+        self._joined = False
         self._closing = False
 
     def _new_consumer_thread(self) -> FetchService:
@@ -454,6 +455,7 @@ class StreamConsumer(driver.Consumer):
     def resume_flow(self) -> None:
         if not self._closing:
             super().resume_flow()
+            self._joined = True
             self.delivery.health.started = True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -479,6 +481,7 @@ class StreamConsumer(driver.Consumer):
     async def _let_go(self) -> None:
         """Stop, drain within the deadline, commit, forget. What didn't finish is read again."""
         self.stop_flow()
+        self._joined = False
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
         self._withdraw()
@@ -522,8 +525,10 @@ class StreamConsumer(driver.Consumer):
             self.delivery.health.up(dependency)
 
     def known_lag(self) -> int | None:
-        """Offsets from what is finished to the ends that fetches have seen; None while some
-        partition has not been fetched from."""
+        """Offsets from what is finished to the ends that fetches have seen; None outside of
+        the group, and while some partitions haven't been fetched from."""
+        if not self._joined:
+            return None
         ends = {partition: self._thread.seen_end(partition) for partition in self.assignment()}
         known = {partition: end for partition, end in ends.items() if end is not None}
         return self._behind(known) if len(known) == len(ends) else None

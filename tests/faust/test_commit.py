@@ -224,3 +224,12 @@ async def test_nothing_is_read_again_once_the_consumer_is_closing(bench: Bench) 
     await bench.consumer.finish()
     bench.consumer.resume_flow()
     assert not bench.consumer.flow_active
+
+
+async def test_outside_of_the_group_nobody_knows_the_lag(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data_dir": tmp_path})
+    app = stream_app(settings, "another", {}, Health())
+    app.loop = asyncio.get_running_loop()
+    assert app.consumer.known_lag() is None
+    await bench.consumer.finish()
+    assert bench.consumer.known_lag() is None

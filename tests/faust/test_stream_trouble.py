@@ -14,7 +14,7 @@ from event_router.consumers.subscription import Gap
 from event_router.router.faust_app import run_stream, stream_app
 from event_router.schemas.errors import Unavailable
 from tests.faust.apps import Hops, committed, numbered, running, send, settings, until
-from tests.services import Kafka, unique
+from tests.services import Kafka, Tansu, unique
 
 
 async def delete_records(bootstrap: str, topic: str, offset: int) -> None:
@@ -102,3 +102,17 @@ async def test_kafka_may_be_away_for_a_while(faulty_kafka: Kafka, tmp_path: Path
         await hops.finished(100, timeout=30)
         await until(lambda: app.health.ready)
     assert len(hops.done) == 100
+
+
+async def test_the_embedded_broker_serves_as_well(tansu: Tansu, tmp_path: Path) -> None:
+    topic, hops = unique(), Hops()
+    await tansu.make_topics({topic: 4})
+    here = settings(tansu.bootstrap, tmp_path, kafka_fetch_wait_ms=20)
+    async with running(here, topic, {topic: hops}) as app:
+        await send(tansu.bootstrap, topic, numbered(0, 200), partitions=4)
+        await hops.finished(200)
+        await until(lambda: app.app.consumer.known_lag() == 0)
+    async with running(here, topic, {topic: hops}):
+        await send(tansu.bootstrap, topic, numbered(200, 210), partitions=4)
+        await hops.finished(210)
+    assert len(hops.done) == 210
