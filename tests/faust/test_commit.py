@@ -10,9 +10,11 @@ import pytest
 from faust.types import TP
 
 from event_router.consumers.health import Health
-from event_router.router import faust_transport
+from event_router.router import batch, faust_transport
+from event_router.router.batch import Batch
 from event_router.router.faust_app import stream_app
-from event_router.router.faust_transport import Batch, Fetched, StreamConsumer
+from event_router.router.faust_fetch import Fetched
+from event_router.router.faust_transport import StreamConsumer
 from event_router.router.settings import Settings
 from event_router.schemas.record import Record
 
@@ -70,7 +72,7 @@ class Bench:
         generation = self.app.consumer_generation_id
         fetched = {place: [raw(offset, place, size) for offset in offsets]}
         await self.consumer._deliver(Fetched(generation, fetched))
-        return [record for batch in self.batches[-1:] for record in batch.take()]
+        return [record for one in self.batches[-1:] for record in one.take()]
 
     async def commit(self) -> dict[tuple[str, int], int]:
         self.commits.clear()
@@ -175,9 +177,9 @@ async def test_lists_that_wait_are_merged_across_partitions_until_they_are_taken
     bench.assign(1, PLACE, OTHER)
     for place, offset in ((PLACE, 0), (OTHER, 0), (PLACE, 1)):
         await bench.consumer._deliver(Fetched(1, {place: [raw(offset, place)]}))
-    (batch,) = bench.batches
-    assert [(one.partition, one.offset) for one in batch.take()] == [(0, 0), (1, 0), (0, 1)]
-    assert batch.take() == []
+    (merged,) = bench.batches
+    assert [(one.partition, one.offset) for one in merged.take()] == [(0, 0), (1, 0), (0, 1)]
+    assert merged.take() == []
     await bench.fetch(2)
     assert len(bench.batches) == 2
 
@@ -185,9 +187,9 @@ async def test_lists_that_wait_are_merged_across_partitions_until_they_are_taken
 async def test_a_batch_is_as_large_as_it_may_be_and_no_larger(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faust_transport, "LARGEST_BATCH", 3)
+    monkeypatch.setattr(batch, "LARGEST_BATCH", 3)
     await bench.consumer._deliver(Fetched(1, {PLACE: [raw(one) for one in range(8)]}))
-    assert [len(batch.take()) for batch in bench.batches] == [3, 3, 2]
+    assert [len(one.take()) for one in bench.batches] == [3, 3, 2]
 
 
 async def test_what_was_queued_is_withdrawn_when_the_partitions_go(bench: Bench) -> None:
