@@ -4,12 +4,14 @@ The embedded broker forgets when it stops, so what is in a topic by then is gone
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,7 +21,8 @@ import pytest
 
 from event_router.router.child import free_port
 
-EVENTS = 200
+EVENTS = 300
+PUBLISHERS = 30
 KEY = "the-key-of-this-test"
 
 
@@ -69,6 +72,14 @@ def destination() -> Iterator[Destination]:
         thread.join()
 
 
+@dataclass
+class Running:
+    """A router that runs, and a client of its API."""
+
+    client: httpx.AsyncClient
+    process: asyncio.subprocess.Process
+
+
 class Router:
     """`router up` as a person runs it, in its own data directory, on its own port."""
 
@@ -85,8 +96,8 @@ class Router:
         }
 
     @asynccontextmanager
-    async def up(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client of its API; at the end Ctrl-C, and its exit code and output are checked."""
+    async def up(self) -> AsyncIterator[Running]:
+        """At the end it is stopped, and its exit code is checked."""
         with self.output.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "event_router.router.cli", "up",
@@ -102,11 +113,10 @@ class Router:
                 {"authorization": f"Bearer {KEY}"},
             )
             async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
-                yield client
-            began = time.monotonic()
-            process.send_signal(signal.SIGINT)
+                yield Running(client, process)
+            if process.returncode is None:
+                process.send_signal(signal.SIGINT)
             assert await process.wait() == 0, self.said()
-            assert time.monotonic() - began < 12
         finally:
             if process.returncode is None:
                 process.kill()
@@ -122,15 +132,24 @@ async def _call(client: httpx.AsyncClient, method: str, path: str, body: object)
     return answer
 
 
-async def _publish(client: httpx.AsyncClient, count: int) -> set[str]:
-    """The ids of the events that were accepted."""
-    answers = await asyncio.gather(
-        *(
-            _call(client, "POST", "/publish", {"tenant_id": "t", "topic": "a", "data": {"n": n}})
-            for n in range(count)
-        )
-    )
-    return {answer.json()["id"] for answer in answers}
+async def _publish_until_stopped(running: Running, accepted: set[str]) -> None:
+    """Publishes one event after the other, until nobody answers any more."""
+    event = {"tenant_id": "t", "topic": "a", "data": {"payload": "of no interest"}}
+    with contextlib.suppress(httpx.TransportError):
+        while (answer := await running.client.post("/publish", json=event)).status_code == 202:
+            accepted.add(answer.json()["id"])
+
+
+async def _publish_and_stop(running: Running) -> set[str]:
+    """The ids of the events that were accepted before, during and after Ctrl-C."""
+    accepted: set[str] = set()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(PUBLISHERS):
+            group.create_task(_publish_until_stopped(running, accepted))
+        while len(accepted) < EVENTS:
+            await asyncio.sleep(0.001)
+        running.process.send_signal(signal.SIGINT)
+    return accepted
 
 
 async def _until_taken(server: Destination, ids: set[str]) -> None:
@@ -144,16 +163,19 @@ async def test_ctrl_c_in_the_middle_of_everything_loses_nothing(tmp_path: Path) 
     router = Router(tmp_path)
     with destination() as healthy, destination() as failing:
         failing.broken = True
-        async with router.up() as client:
-            await _call(client, "PUT", "/tenants/t", {})
+        async with router.up() as running:
+            await _call(running.client, "PUT", "/tenants/t", {})
             for server in (healthy, failing):
                 body = {"type": "webhook", "topics": "*", "config": {"url": server.url}}
-                await _call(client, "POST", "/tenants/t/destinations", body)
-            ids = await _publish(client, EVENTS)
-        assert len(ids) == EVENTS
+                await _call(running.client, "POST", "/tenants/t/destinations", body)
+            ids = await _publish_and_stop(running)
+            began = time.monotonic()
+            await running.process.wait()
+            assert time.monotonic() - began < 12
+        assert len(ids) >= EVENTS
         assert "unread" not in router.said()
         assert failing.taken == set()
         failing.broken = False
-        async with router.up() as client:
+        async with router.up():
             await _until_taken(failing, ids)
             await _until_taken(healthy, ids)
