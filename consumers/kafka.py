@@ -29,6 +29,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from event_router.consumers import log_limit
+from event_router.consumers.pace import Pace
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place, Record
@@ -316,6 +317,31 @@ def group_consumer(config: KafkaConfig, group: str, rebalance_timeout: float) ->
     )
 
 
+def pace_fetches(consumer: AIOKafkaConsumer, pace: Pace, found: Callable[[], None]) -> None:
+    """From now on each fetch is sent no sooner than a pause after the last one brought something.
+    `found` is called as soon as one has: the client's own way of telling takes longer.
+
+    The pause comes before the fetch, since aiokafka fetches nothing more from a node while records
+    of its last answer wait to be taken. `_proc_fetch_request` is pinned by tests/faust/.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001  there is no public way to pause before a fetch
+    fetch = fetcher._proc_fetch_request  # noqa: SLF001
+
+    async def paced(assignment: Any, node_id: Any, request: Any) -> bool:
+        pause = pace.pause(time.monotonic())
+        if pause:
+            try:
+                await asyncio.sleep(pause)
+            except asyncio.CancelledError:
+                return False  # as `fetch` itself: nobody wants the answer any more
+        brought = bool(await fetch(assignment, node_id, request))
+        if brought:
+            found()
+        return brought
+
+    fetcher._proc_fetch_request = paced  # noqa: SLF001
+
+
 def lost_place(cause: BaseException | None) -> tuple[Partition, int | None] | None:
     """The partition that has nothing at the offset (None: without a commit) where it is to be
     read, when that is what `cause` says."""
@@ -325,6 +351,10 @@ def lost_place(cause: BaseException | None) -> tuple[Partition, int | None] | No
         ((partition, offset),) = cause.args[0].items()
         return tuple(partition), offset
     return None
+
+
+def _nobody() -> None:
+    """Who polls is woken by the poll."""
 
 
 class Reader:
@@ -344,9 +374,11 @@ class Reader:
         assigned: Moved,
         revoked: Moved,
         rebalance_timeout: float,
+        pace: Pace,
     ) -> None:
         self._config = config
         self._topics = sorted(topics)
+        self._pace = pace
         self._consumer = group_consumer(config, group, rebalance_timeout)
         self._listener = _Listener(assigned, revoked)
 
@@ -354,6 +386,7 @@ class Reader:
         """Joins the group; assignments come later. Raises Unavailable when no broker answers."""
         with ours(self._config):
             await self._consumer.start()
+            pace_fetches(self._consumer, self._pace, _nobody)
             # Not before: start() would wait for topics that aren't there.
             self._consumer.subscribe(self._topics, listener=self._listener)
 
@@ -372,6 +405,8 @@ class Reader:
             if not await self._mended(trouble.__cause__):
                 raise
             return {}
+        if fetched:
+            self._pace.polled(time.monotonic(), sum(map(len, fetched.values())))
         return {tuple(place): list(map(_record, records)) for place, records in fetched.items()}
 
     async def _mended(self, cause: BaseException | None) -> bool:

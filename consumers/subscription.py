@@ -33,8 +33,8 @@ class Reading:
     """How much is read at once. Times are in seconds.
 
     `window` is the span of unfinished offsets at which a partition is paused: what a crash
-    repeats at most. `pace` is the longest pause between polls, taken only at high rates of small
-    polls. `drain` is for what runs when partitions are taken away or reading stops.
+    repeats at most. `pace` is the longest pause before a fetch, taken at steady rates (pace.py).
+    `drain` is for what runs when partitions are taken away or reading stops.
     """
 
     window: int = 10_000
@@ -118,7 +118,6 @@ class Subscription:
         self._reader: Reader
         self._marks = Watermarks[Record]()
         self._state = _State()
-        self._pace = Pace(self.reading.pace)
         self._paused: set[Partition] = set()
         self._wide: set[Partition] = set()
         self._rewind = False
@@ -135,6 +134,7 @@ class Subscription:
             assigned=self._on_assigned,
             revoked=self._on_revoked,
             rebalance_timeout=self.reading.drain + COMMIT_PATIENCE + self._config.session_timeout,
+            pace=Pace(self.reading.pace),
         )
 
     # What subscribers call
@@ -168,10 +168,8 @@ class Subscription:
 
     async def __anext__(self) -> list[Record]:
         while not self._stopping.fired:
-            await self._breathe()
             records = await self._next()
             if records:
-                self._pace.polled(time.monotonic(), len(records))
                 return records
         raise StopAsyncIteration
 
@@ -233,11 +231,6 @@ class Subscription:
         except BaseException:
             await self._reader.stop()
             raise
-
-    async def _breathe(self) -> None:
-        pause = self._pace.pause(time.monotonic())
-        if pause > 0:
-            await asyncio.sleep(pause)
 
     async def _next(self) -> list[Record]:
         records: list[Record] = []

@@ -16,7 +16,7 @@ from mode import Service
 from mode.utils.futures import maybe_async
 
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import KafkaConfig, group_consumer, ours
+from event_router.consumers.kafka import KafkaConfig, group_consumer, ours, pace_fetches
 from event_router.consumers.pace import Pace
 from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition
@@ -113,7 +113,7 @@ class FetchService(driver.AIOKafkaConsumerThread):
             await super().on_start()
         consumer = self._ensure_consumer()
         consumer._client.send = self._noted(consumer._client.send)
-        consumer._fetcher._proc_fetch_request = self._paced(consumer._fetcher._proc_fetch_request)
+        pace_fetches(consumer, self.pace, self.news.set)
 
     def _noted(self, send: Callable[..., Any]) -> Callable[..., Any]:
         """`send`, noting when a broker answered last."""
@@ -124,24 +124,6 @@ class FetchService(driver.AIOKafkaConsumerThread):
             return answer
 
         return noted
-
-    def _paced(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
-        """`fetch`, sent no sooner than a pause after the last answer. Records are news at once:
-        the fetcher's own way of telling takes several more rounds of the loop."""
-
-        async def paced(assignment: Any, node_id: Any, request: Any) -> bool:
-            pause = self.pace.pause(time.monotonic())
-            if pause:
-                try:
-                    await asyncio.sleep(pause)
-                except asyncio.CancelledError:
-                    return False  # as `fetch` itself: nobody wants the answer any more
-            found = bool(await fetch(assignment, node_id, request))
-            if found:
-                self.news.set()
-            return found
-
-        return paced
 
     @Service.task
     async def _tick(self) -> None:

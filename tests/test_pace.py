@@ -1,7 +1,7 @@
 from event_router.consumers.pace import FULL, Pace
 
 
-def polls(pace: Pace, interval: float, records: int = 1, count: int = 100) -> float:
+def polls(pace: Pace, interval: float, records: int = 1, count: int = 2000) -> float:
     """The time of the last of so many polls."""
     now = 0.0
     for _ in range(count):
