@@ -28,7 +28,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from event_router.consumers import log_limit
+from event_router.consumers import kafka_records, log_limit
 from event_router.consumers.pace import Pace
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
@@ -303,6 +303,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 def group_consumer(config: KafkaConfig, group: str, rebalance_timeout: float) -> AIOKafkaConsumer:
     """aiokafka's consumer as a member of `group`. It commits nothing by itself, and asks what to
     do about a partition without a commit (`lost_place`)."""
+    kafka_records.read_odd_headers()
     return AIOKafkaConsumer(
         **config.connection(),
         group_id=group,
