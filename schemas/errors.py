@@ -2,6 +2,7 @@
 
     EventRouterError
     ├── InvalidValue             a person's input is wrong: name field, value, what would be right
+    │   └── Forbidden            the field isn't theirs to set
     ├── Undecodable              a record is not an event: it goes to `dead` with the reason
     ├── Unavailable              a dependency or a destination is in trouble: try again later
     └── Rejected                 no retry can mend it: give up, visibly
@@ -25,6 +26,14 @@ class InvalidValue(EventRouterError):
         self.value = value
         self.expected = expected
         super().__init__(f"{field}: {_shown(value)} is not {expected}")
+
+
+class Forbidden(InvalidValue):
+    """A field that isn't this person's to set. The value isn't shown."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(field, "***", why)
+        self.args = (f"{field} is forbidden: {why}",)
 
 
 class Undecodable(EventRouterError):

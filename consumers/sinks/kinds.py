@@ -59,7 +59,11 @@ class Shown(NamedTuple):
 
 
 class SinkType(Protocol):
-    """A sink's class. Its models complete what may be left out, generated secrets included."""
+    """A sink's class. Its models complete what may be left out, generated secrets included.
+
+    It may have a static method `merge_credentials` of its own, with the arguments of
+    `SinkTypes.merge_credentials` from `old` on.
+    """
 
     label: ClassVar[str]
     Config: ClassVar[type[BaseModel]]
@@ -78,6 +82,14 @@ class SinkType(Protocol):
     async def deliver(self, delivery: Any) -> Any: ...
 
     async def aclose(self) -> None: ...
+
+
+class MergeCredentials(Protocol):
+    """As `SinkTypes.merge_credentials`, for a sink's own credentials."""
+
+    def __call__(
+        self, old: Mapping[str, Any], patch: Mapping[str, Any], now: int, *, admin: bool
+    ) -> dict[str, Any]: ...
 
 
 class Checked(NamedTuple):
@@ -119,6 +131,18 @@ class SinkTypes:
             _dumped(_entered("credentials", kind.Credentials, credentials)),
         )
 
+    def merge_credentials(
+        self, name: str, old: Mapping[str, Any], patch: Mapping[str, Any], now: int, *, admin: bool
+    ) -> dict[str, Any]:
+        """The credentials `old` (those stored; empty for a new destination) with what `patch`
+        changes, at `now` (ms); to be checked. Null deletes a field.
+
+        Raises InvalidValue, Forbidden for what only an administrator may set.
+        """
+        kind = self.get(name) if name in self._found else None
+        own: MergeCredentials | None = getattr(kind, "merge_credentials", None)
+        return own(old, patch, now, admin=admin) if own else merged_fields(old, patch)
+
     def open(self, destination: Destination, resources: SinkResources) -> Sink:
         """The destination's sink. Raises Rejected: `sink_not_installed` or `invalid_config`."""
         kind = self.get(destination.type)
@@ -150,6 +174,11 @@ def _loaded(point: EntryPoint) -> type[SinkType]:
         log.warning("sink.not_installed", extra={"sink": point.name, "detail": str(error)})
         raise Rejected("sink_not_installed", f"sink {point.name!r}: {error}") from error
     return kind
+
+
+def merged_fields(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396 for fields that aren't objects."""
+    return {name: value for name, value in {**old, **patch}.items() if value is not None}
 
 
 def _dumped(model: BaseModel) -> dict[str, Any]:

@@ -12,24 +12,21 @@ from importlib.metadata import version
 from typing import ClassVar
 from urllib.parse import quote
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
 from event_router.consumers.http1 import Sender
 from event_router.consumers.http1_connection import HttpAnswer
 from event_router.consumers.http1_target import target_of
-from event_router.consumers.signing import key_of, new_secret, signature
+from event_router.consumers.signing import signature
 from event_router.consumers.sinks.kinds import Fields, Shown, SinkResources
+from event_router.consumers.sinks.webhook_credentials import (
+    Keys,
+    WebhookCredentials,
+    merge_credentials,
+)
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer, InvalidValue, Rejected, Unavailable
+from event_router.schemas.errors import Answer, Rejected, Unavailable
 
 USER_AGENT = f"event-router/{version('event-router')}"
 MAX_CUSTOM_HEADERS = 4096
@@ -81,36 +78,13 @@ class WebhookConfig(Fields):
         return text
 
 
-class WebhookCredentials(Fields):
-    """The secret that signs, made up when none is given; the previous one signs too until then."""
-
-    secret: str = Field(default_factory=new_secret, repr=False)
-    previous_secret: str | None = Field(None, repr=False)
-    previous_secret_invalid_at: AwareDatetime | None = None
-
-    @field_validator("secret", "previous_secret")
-    @classmethod
-    def _is_a_key(cls, secret: str | None) -> str | None:
-        if secret is not None:
-            try:
-                key_of(secret)
-            except InvalidValue as error:
-                raise ValueError(error.expected) from None
-        return secret
-
-    @model_validator(mode="after")
-    def _previous_ends(self) -> "WebhookCredentials":
-        if self.previous_secret is not None and self.previous_secret_invalid_at is None:
-            raise ValueError("with previous_secret_invalid_at, which previous_secret needs")
-        return self
-
-
 class WebhookSink:
     """One destination's webhook."""
 
     label: ClassVar[str] = "Webhook"
     Config: ClassVar[type[BaseModel]] = WebhookConfig
     Credentials: ClassVar[type[BaseModel]] = WebhookCredentials
+    merge_credentials = staticmethod(merge_credentials)
 
     def __init__(
         self,
@@ -123,7 +97,7 @@ class WebhookSink:
         self._target = target_of(config.url, [("user-agent", USER_AGENT), *custom.items()])
         self._pool = (destination.key, destination.version)
         self._metadata = destination.delivery_metadata or {}
-        self._keys = _Keys(credentials)
+        self._keys = Keys(credentials)
         self._sender: Sender = resources.sender
         self._timeout = resources.timeout
         self._clock = resources.clock
@@ -163,22 +137,6 @@ class WebhookSink:
         if self._metadata or head.metadata:
             headers += _metadata_headers({**self._metadata, **head.metadata})
         return headers
-
-
-class _Keys:
-    """The keys that sign at a time: the current one first."""
-
-    def __init__(self, credentials: WebhookCredentials) -> None:
-        self._current = [key_of(credentials.secret)]
-        self._both = self._current
-        self._both_until = 0.0
-        until = credentials.previous_secret_invalid_at
-        if credentials.previous_secret is not None and until is not None:
-            self._both = [*self._current, key_of(credentials.previous_secret)]
-            self._both_until = until.timestamp()
-
-    def at(self, now: float) -> list[bytes]:
-        return self._both if now < self._both_until else self._current
 
 
 def _taken(answer: HttpAnswer, now: float) -> Answer:
