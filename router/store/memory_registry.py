@@ -12,6 +12,7 @@ from event_router.router.store.ports import (
     DestinationFields,
     NoSuchTenant,
     TenantPosition,
+    Times,
     Upserted,
     tenant_position,
 )
@@ -52,6 +53,9 @@ class MemoryRegistry:
         wanted = [_tenant(stored) for id_, stored in self._tenants.items() if not ids or id_ in ids]
         return page(sought.of(wanted, tenant_position), sought, tenant_position)
 
+    async def count_tenants(self) -> int:
+        return len(self._tenants)
+
     async def delete_tenant(self, tenant: str) -> bool:
         if self._tenants.pop(tenant, None) is None:
             return False
@@ -60,19 +64,23 @@ class MemoryRegistry:
         await self._versions.set(tenant)
         return True
 
-    async def create(self, key: DestinationKey, fields: DestinationFields) -> Destination:
+    async def create(
+        self, key: DestinationKey, fields: DestinationFields, times: Times | None = None
+    ) -> Destination:
         if key.tenant not in self._tenants:
             raise NoSuchTenant(key.tenant)
         if key in self._destinations:
             raise AlreadyExists(f"{key.tenant}/{key.destination}")
-        return await self._put(_made(key, fields, self._clock()))
+        now = self._clock()
+        return await self._put(_made(key, fields, times or Times(now, now)))
 
-    async def replace(self, key: DestinationKey, fields: DestinationFields) -> Destination | None:
+    async def replace(
+        self, key: DestinationKey, fields: DestinationFields, version: str | None = None
+    ) -> Destination | None:
         before = await self.destination(key)
-        if before is None:
+        if before is None or version not in {None, before.version}:
             return None
-        after = _made(key, fields, self._clock())
-        return await self._put(msgspec.structs.replace(after, created_at=before.created_at))
+        return await self._put(_made(key, fields, Times(before.created_at, self._clock())))
 
     async def destination(self, key: DestinationKey) -> Destination | None:
         stored = self._destinations.get(key)
@@ -117,12 +125,12 @@ class MemoryRegistry:
         return destination
 
 
-def _made(key: DestinationKey, fields: DestinationFields, now: int) -> Destination:
+def _made(key: DestinationKey, fields: DestinationFields, times: Times) -> Destination:
     return Destination(
         tenant=key.tenant,
         id=key.destination,
         version=new_id(),
-        created_at=now,
-        updated_at=now,
+        created_at=times.created_at,
+        updated_at=times.updated_at,
         **msgspec.structs.asdict(fields),
     )

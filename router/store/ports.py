@@ -37,6 +37,13 @@ class DestinationFields(msgspec.Struct, frozen=True):
     rate_limit: float | None = None
 
 
+class Times(NamedTuple):
+    """When a destination was made and last written (ms), for one that comes from elsewhere."""
+
+    created_at: int
+    updated_at: int
+
+
 class Upserted(NamedTuple):
     tenant: Tenant
     created: bool
@@ -67,16 +74,22 @@ class Registry(Protocol):
         """By the time of creation; of `ids` only, unless that is empty."""
         ...
 
+    async def count_tenants(self) -> int: ...
+
     async def delete_tenant(self, tenant: str) -> bool:
         """Its destinations go with it. False when there was none."""
         ...
 
-    async def create(self, key: DestinationKey, fields: DestinationFields) -> Destination:
-        """Raises AlreadyExists, NoSuchTenant."""
+    async def create(
+        self, key: DestinationKey, fields: DestinationFields, times: Times | None = None
+    ) -> Destination:
+        """Made now, unless `times` say otherwise. Raises AlreadyExists, NoSuchTenant."""
         ...
 
-    async def replace(self, key: DestinationKey, fields: DestinationFields) -> Destination | None:
-        """All fields anew; None when there is no such destination."""
+    async def replace(
+        self, key: DestinationKey, fields: DestinationFields, version: str | None = None
+    ) -> Destination | None:
+        """All fields anew; None when there is no such destination, or none of that version."""
         ...
 
     async def destination(self, key: DestinationKey) -> Destination | None: ...

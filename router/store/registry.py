@@ -16,6 +16,7 @@ from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.router.store.ports import (
     DestinationFields,
     TenantPosition,
+    Times,
     Upserted,
     tenant_position,
 )
@@ -55,22 +56,30 @@ class SqlRegistry:
         found = await self._database.read(partial(statements.list_tenants, ids, sought))
         return page(found, sought, tenant_position)
 
+    async def count_tenants(self) -> int:
+        return await self._database.read(statements.count_tenants)
+
     async def delete_tenant(self, tenant: str) -> bool:
         deleted = await self._database.write(partial(statements.delete_tenant, tenant))
         if deleted:
             await self._versions.set(tenant)
         return deleted
 
-    async def create(self, key: DestinationKey, fields: DestinationFields) -> Destination:
+    async def create(
+        self, key: DestinationKey, fields: DestinationFields, times: Times | None = None
+    ) -> Destination:
         now = self._clock()
-        row = self._rows.written(key, fields, now) | {"created_at": now}
+        made = times or Times(now, now)
+        row = self._rows.written(key, fields, now) | made._asdict()
         await self._database.write(partial(statements.create, row))
         await self._versions.set(key.tenant)
         return self._rows.made_of(key, fields, row)
 
-    async def replace(self, key: DestinationKey, fields: DestinationFields) -> Destination | None:
+    async def replace(
+        self, key: DestinationKey, fields: DestinationFields, version: str | None = None
+    ) -> Destination | None:
         row = self._rows.written(key, fields, self._clock())
-        return await self._write(key, partial(statements.replace, key, row))
+        return await self._write(key, partial(statements.replace, key, row, version))
 
     async def destination(self, key: DestinationKey) -> Destination | None:
         row = await self._database.read(partial(statements.find, key))

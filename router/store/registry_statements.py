@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from event_router.router.store.destination_rows import from_json, to_json
 from event_router.router.store.ordering import in_order, insert_if_new
@@ -42,6 +42,10 @@ def list_tenants(ids: Collection[str], sought: Seek, connection: Connection) -> 
     return [_tenant_of(row) for row in connection.execute(ordered)]
 
 
+def count_tenants(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(tenants)).scalar_one()
+
+
 def delete_tenant(tenant: str, connection: Connection) -> bool:
     # The tenant first: whoever creates a destination of it meanwhile holds a lock on its row.
     gone = connection.execute(delete(tenants).where(tenants.c.id == tenant))
@@ -70,9 +74,14 @@ def list_of(tenants_of: Collection[str], connection: Connection) -> list[Row[Any
     return list(connection.execute(query))
 
 
-def replace(key: DestinationKey, values: dict[str, Any], connection: Connection) -> Row[Any] | None:
-    connection.execute(update(destinations).where(_is(key)).values(values))
-    return find(key, connection)
+def replace(
+    key: DestinationKey, values: dict[str, Any], version: str | None, connection: Connection
+) -> Row[Any] | None:
+    anew = update(destinations).where(_is(key)).values(values)
+    if version is not None:
+        anew = anew.where(destinations.c.version == version)
+    replaced = connection.execute(anew).rowcount > 0
+    return find(key, connection) if replaced else None
 
 
 def delete_destination(key: DestinationKey, connection: Connection) -> bool:

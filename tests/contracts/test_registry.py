@@ -13,6 +13,7 @@ from event_router.router.store.ports import (
     DestinationFields,
     NoSuchTenant,
     Registry,
+    Times,
 )
 from event_router.router.store.registry import SqlRegistry
 from event_router.router.store.secrets import Secrets
@@ -144,6 +145,30 @@ async def test_replacing_keeps_the_time_of_creation_and_changes_the_version(
     assert (replaced.filter, replaced.metadata, replaced.retry) == (None, None, None)
     assert replaced.version != created.version
     assert (replaced.created_at, replaced.updated_at) == (1_000, 1_007)
+
+
+async def test_only_the_version_that_was_read_is_replaced(registry: Registry) -> None:
+    await registry.upsert_tenant("acme", None)
+    created = await registry.create(KEY, HOOK)
+    first = await registry.replace(KEY, HOOK, created.version)
+    assert first is not None
+    assert await registry.replace(KEY, HOOK, created.version) is None
+    assert await registry.destination(KEY) == first
+    assert await registry.replace(KEY, HOOK, first.version) is not None
+
+
+async def test_a_destination_that_moves_in_keeps_its_times(registry: Registry) -> None:
+    await registry.upsert_tenant("acme", None)
+    created = await registry.create(KEY, HOOK, Times(5, 7))
+    assert (created.created_at, created.updated_at) == (5, 7)
+    assert await registry.destination(KEY) == created
+
+
+async def test_all_tenants_are_counted(registry: Registry) -> None:
+    assert await registry.count_tenants() == 0
+    await registry.upsert_tenant("acme", None)
+    await registry.upsert_tenant("other", None)
+    assert await registry.count_tenants() == 2
 
 
 async def test_deleting_a_tenant_deletes_its_destinations(registry: Registry) -> None:
