@@ -44,7 +44,24 @@ def _subscribed(event: Event, destination: Destination) -> bool:
         event.topic == ANY_TOPIC
         or ANY_TOPIC in destination.topics
         or event.topic in destination.topics
+        or any("*" in name and covers(name, event.topic) for name in destination.topics)
     )
+
+
+def covers(pattern: str, topic: str) -> bool:
+    """Whether `topic` is one of those that `pattern` stands for, in which each `*` is any text.
+    In linear time, whatever people enter."""
+    first, *between, last = pattern.split("*")
+    end = len(topic) - len(last)
+    at = len(first)
+    if end < at or not topic.startswith(first) or not topic.endswith(last):
+        return False
+    for part in between:
+        found = topic.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _parsed(data: bytes) -> Any:

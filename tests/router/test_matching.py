@@ -1,12 +1,15 @@
 """Which destinations an event goes to."""
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from event_router.consumers.ports import TenantView
-from event_router.router.matching import filterable, match
+from event_router.router.matching import covers, filterable, match
 from event_router.schemas.destination import Destination
 from event_router.schemas.event import Event
 from event_router.schemas.record import Place
@@ -44,7 +47,32 @@ def test_topics_are_names_or_a_star_on_either_side() -> None:
 
 
 def test_a_part_of_a_topic_is_not_the_topic() -> None:
-    assert matched(EVENT, destination("a", "order"), destination("b", "order.*")) == []
+    assert matched(EVENT, destination("a", "order"), destination("b", "order.paid.x")) == []
+
+
+def test_a_star_within_a_name_is_any_text() -> None:
+    wanted = [
+        "order.*",
+        "*.paid",
+        "o*p*d",
+        "*e*",
+        "order.paid*",
+        "user.*",
+        "order.*.x",
+        "order.pai",
+    ]
+    found = matched(EVENT, *(destination(name, name) for name in wanted))
+    assert found == ["order.*", "*.paid", "o*p*d", "*e*", "order.paid*"]
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
+def test_a_star_means_what_it_means_to_a_shell(pattern: str, topic: str) -> None:
+    assume("*" in pattern)
+    assert covers(pattern, topic) == fnmatchcase(topic, pattern)
+
+
+def test_many_stars_take_no_longer_than_few() -> None:
+    assert not covers("*a" * 500 + "b", "a" * 1000)
 
 
 def test_a_disabled_destination_gets_nothing() -> None:
