@@ -84,6 +84,10 @@ class Settings(BaseModel):
     health_host: str = Field("127.0.0.1", description="where /livez, /readyz, /metrics listen")
     health_port: int = Field(0, ge=0, le=65535, description="of stream, deliver and log; 0 = any")
     topics: tuple[str, ...] = Field((), description="event topics, comma-separated; empty = any")
+    topics_allow_wildcards: bool = Field(
+        False, description="destinations may subscribe to topics such as user.*"
+    )
+    max_destinations_per_tenant: int = Field(20, ge=1, description="more are refused")
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="private networks (CIDR) that sinks may reach, comma-separated"
     )

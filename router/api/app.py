@@ -20,18 +20,27 @@ from event_router.router.api.health import HealthAnswer, health_routes
 from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
 from event_router.router.api.retry import retry_routes
 from event_router.router.api.services import Services
-from event_router.router.api.tenants import tenant_routes
+from event_router.router.api.tenants import TenantsAnswer, tenant_routes
+from event_router.router.api.topics import topic_routes
 from event_router.router.publish import PublishBody, Published
 from event_router.router.role_health import PATHS
 
 PREFIX = "/api/v1"
-_ROUTES = (tenant_routes, destination_routes, event_routes, attempt_routes, retry_routes)
+_ROUTES = (
+    tenant_routes,
+    destination_routes,
+    topic_routes,
+    event_routes,
+    attempt_routes,
+    retry_routes,
+)
 _BODY_LIMIT = 256 * 1024
 _ANSWERS = (
     ErrorBody,
     HealthAnswer,
     DestinationAnswer,
     TenantAnswer,
+    TenantsAnswer,
     EventsAnswer,
     AttemptsAnswer,
     PublishBody,

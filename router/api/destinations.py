@@ -1,10 +1,9 @@
 """Destinations: where a tenant's events go. What people enter is checked here, by the sink."""
 
 import logging
-from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,47 +13,28 @@ from event_router.router.api.answers import (
     destination_answer,
     documented,
     json_response,
-    texts,
+)
+from event_router.router.api.destination_bodies import (
+    DestinationBody,
+    DestinationPatch,
+    new_fields,
+    patched_fields,
+    times_of,
 )
 from event_router.router.api.errors import Refusal, not_found
 from event_router.router.api.queries import IdPath, Texts, asked, parameters
 from event_router.router.api.services import Services
 from event_router.router.api.tenants import existing_tenant
-from event_router.router.filters import checked_filter
-from event_router.router.store.ports import AlreadyExists, DestinationFields, NoSuchTenant
+from event_router.router.store.ports import AlreadyExists, NoSuchTenant
 from event_router.schemas.decode import ANY_TOPIC
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import InvalidValue, Unavailable
+from event_router.schemas.errors import Unavailable
 from event_router.schemas.ids import checked_id, new_id
 
 log = logging.getLogger(__name__)
 
-MOST_PER_TENANT = 20
-_CLOCK_SKEW = 60_000
-
-
-class DestinationBody(BaseModel):
-    """A destination to be made. `config` and `credentials` are its type's own."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str | None = None
-    type: str
-    topics: Literal["*"] | list[str] = Field(min_length=1)
-    config: dict[str, Any]
-    credentials: dict[str, Any] | None = None
-    filter: dict[str, Any] | None = None
-    metadata: dict[str, str] | None = None
-    delivery_metadata: dict[str, str] | None = None
-    disabled_at: AwareDatetime | None = None
-
-    @field_validator("topics")
-    @classmethod
-    def _named(cls, topics: str | list[str]) -> str | list[str]:
-        if not all(topics):
-            raise ValueError("a topic's name isn't empty")
-        return topics
+_TRIES = 10
 
 
 class DestinationsQuery(BaseModel):
@@ -70,39 +50,6 @@ class DestinationsQuery(BaseModel):
         return subscribed and (not self.type or one.type in self.type)
 
 
-def destination_fields(body: DestinationBody, services: Services) -> DestinationFields:
-    """What is stored, valid and completed by the sink. Raises InvalidValue and Refusal."""
-    checked = services.sinks.check(body.type, texts(body.config), texts(body.credentials or {}))
-    return DestinationFields(
-        type=body.type,
-        topics=_checked_topics(body.topics, services.settings.topics),
-        config=checked.config,
-        credentials=checked.credentials,
-        filter=checked_filter(body.filter) if body.filter else None,
-        metadata=body.metadata,
-        delivery_metadata=body.delivery_metadata,
-        disabled_at=_past(body.disabled_at, services.clock()),
-    )
-
-
-def _checked_topics(topics: str | list[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    names = (topics,) if isinstance(topics, str) else tuple(dict.fromkeys(topics))
-    unknown = [name for name in names if known and name not in known and name != ANY_TOPIC]
-    if unknown:
-        expected = f"{ANY_TOPIC} or among {', '.join(known)}"
-        raise InvalidValue("topics", unknown[0], expected)
-    return (ANY_TOPIC,) if ANY_TOPIC in names else names
-
-
-def _past(at: AwareDatetime | None, now: int) -> int | None:
-    if at is None:
-        return None
-    milliseconds = round(at.timestamp() * 1000)
-    if milliseconds > now + _CLOCK_SKEW:
-        raise InvalidValue("disabled_at", at.isoformat(), "a time that has come")
-    return min(milliseconds, now)
-
-
 class Destinations:
     """A tenant's destinations."""
 
@@ -114,11 +61,11 @@ class Destinations:
         """A webhook without a secret gets one, which is shown."""
         await existing_tenant(self._services, tenant_id)
         own_id = new_id() if body.id is None else checked_id("id", body.id)
-        fields = destination_fields(body, self._services)
-        if len(await self._registry.destinations((tenant_id,))) >= MOST_PER_TENANT:
-            raise Refusal(400, f"a tenant has at most {MOST_PER_TENANT} destinations")
+        fields = new_fields(body, self._services)
+        times = times_of(body, self._services.clock())
+        await self._require_room(tenant_id)
         try:
-            made = await self._registry.create(DestinationKey(tenant_id, own_id), fields)
+            made = await self._registry.create(DestinationKey(tenant_id, own_id), fields, times)
         except AlreadyExists:
             raise Refusal(400, "destination already exists") from None
         except NoSuchTenant:
@@ -135,6 +82,30 @@ class Destinations:
     async def get(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         key = DestinationKey(tenant_id, destination_id)
         return self._answer(await existing_destination(self._services, key))
+
+    async def update(
+        self, tenant_id: IdPath, destination_id: IdPath, body: DestinationPatch
+    ) -> Response:
+        """Holds at the next attempt, which is made at once if one waits."""
+        key = DestinationKey(tenant_id, destination_id)
+        changed = await self._updated(key, body)
+        await self._wake(key)
+        return self._answer(changed)
+
+    async def _updated(self, key: DestinationKey, body: DestinationPatch) -> Destination:
+        """Another change meanwhile is kept: ours is made once more, on top of it."""
+        for _ in range(_TRIES):
+            before = await existing_destination(self._services, key)
+            fields = patched_fields(before, body, self._services)
+            after = await self._registry.replace(key, fields, before.version)
+            if after is not None:
+                return after
+        raise Refusal(409, "others keep changing the destination: try again")
+
+    async def _require_room(self, tenant: str) -> None:
+        most = self._services.settings.max_destinations_per_tenant
+        if len(await self._registry.destinations((tenant,))) >= most:
+            raise Refusal(400, f"a tenant has at most {most} destinations")
 
     async def delete(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         """What waits for it is given up, visibly."""
@@ -189,6 +160,8 @@ def destination_routes(services: Services) -> APIRouter:
     several = documented(200, list[DestinationAnswer], 404)
     routes.get("", responses=several, openapi_extra=parameters(DestinationsQuery))(do.list)
     routes.get("/{destination_id}", responses=one)(do.get)
+    changed = documented(200, DestinationAnswer, 404, 409, 413)
+    routes.patch("/{destination_id}", responses=changed)(do.update)
     routes.delete("/{destination_id}", responses=documented(200, Success, 404))(do.delete)
     routes.put("/{destination_id}/enable", responses=one)(do.enable)
     routes.put("/{destination_id}/disable", responses=one)(do.disable)

@@ -6,7 +6,7 @@ Arrays are written `f=a&f=b`, `f[]=a` or `f[0]=a`, bounds `time[gte]=…`.
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, TypeVar, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
 
 import msgspec
 from fastapi import Path
@@ -18,8 +18,6 @@ from event_router.router.store.log_ports import TimeRange
 from event_router.router.store.paging import Page, Paging
 from event_router.schemas.errors import InvalidValue
 from event_router.schemas.ids import ID_PATTERN
-
-MOST = 1000
 
 # What can be looked up: no database takes a NUL, and nothing that we store has one.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]{1,512}$")]
@@ -64,25 +62,32 @@ class TimeBounds(BaseModel):
         return TimeRange(self.gte, self.gt, self.lte, self.lt)
 
 
-class ListQuery(BaseModel):
+class PageQuery(BaseModel):
     """Which page of a list, in which order; a field that isn't known is a mistake."""
 
     model_config = ConfigDict(extra="forbid")
 
+    most: ClassVar[int] = 1000
+
     limit: int = 100
     next: Text | None = None
     prev: Text | None = None
-    order_by: Literal["time"] = "time"
     dir: Literal["asc", "desc"] = "desc"
-    time: TimeBounds = TimeBounds()
 
     def paging(self) -> Paging:
         """Raises Refusal 400 for a page that can't be."""
-        if not 1 <= self.limit <= MOST:
-            raise Refusal(400, f"limit: {self.limit} is not between 1 and {MOST}")
+        if not 1 <= self.limit <= self.most:
+            raise Refusal(400, f"limit: {self.limit} is not between 1 and {self.most}")
         if self.next is not None and self.prev is not None:
             raise Refusal(400, "next and prev can't both be given")
         return Paging(self.limit, self.dir == "desc", self.next, self.prev)
+
+
+class ListQuery(PageQuery):
+    """A page of what happened, by its time."""
+
+    order_by: Literal["time"] = "time"
+    time: TimeBounds = TimeBounds()
 
 
 class PageInfo(msgspec.Struct):

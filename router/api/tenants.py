@@ -1,14 +1,33 @@
 """Tenants: made, or given other metadata, by `PUT`."""
 
+from typing import ClassVar
+
+import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
 from starlette.responses import Response
 
-from event_router.router.api.answers import TenantAnswer, documented, json_response, tenant_answer
+from event_router.router.api.answers import (
+    Success,
+    TenantAnswer,
+    documented,
+    json_response,
+    tenant_answer,
+)
 from event_router.router.api.errors import not_found
-from event_router.router.api.queries import IdPath
+from event_router.router.api.queries import (
+    IdPath,
+    PageInfo,
+    PageQuery,
+    Texts,
+    asked,
+    bad_cursor,
+    parameters,
+)
 from event_router.router.api.services import Services
-from event_router.schemas.destination import Tenant
+from event_router.schemas.destination import Destination, Tenant
+from event_router.schemas.errors import InvalidValue
 
 
 class TenantBody(BaseModel):
@@ -17,6 +36,23 @@ class TenantBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     metadata: dict[str, str] | None = None
+
+
+class TenantsQuery(PageQuery):
+    """Tenants, of these ids only if some are given."""
+
+    most: ClassVar[int] = 100
+
+    id: Texts = ()
+    limit: int = 20
+
+
+class TenantsAnswer(msgspec.Struct):
+    """A page of tenants."""
+
+    models: list[TenantAnswer]
+    pagination: PageInfo
+    count: int
 
 
 class Tenants:
@@ -34,17 +70,46 @@ class Tenants:
     async def get(self, tenant_id: IdPath) -> Response:
         return await self._answer(await existing_tenant(self._services, tenant_id))
 
+    async def search(self, request: Request) -> Response:
+        """The newest first, unless `dir` says otherwise; `count` is that of all tenants."""
+        query = asked(request, TenantsQuery)
+        registry = self._services.registry
+        try:
+            page = await registry.tenants(query.id, query.paging())
+        except InvalidValue as error:
+            raise bad_cursor(error) from None
+        by_tenant = await self._destinations_of([tenant.id for tenant in page.models])
+        models = [tenant_answer(tenant, by_tenant[tenant.id]) for tenant in page.models]
+        info = PageInfo("created_at", query.dir, query.limit, page.next, page.prev)
+        return json_response(TenantsAnswer(models, info, await registry.count_tenants()))
+
+    async def delete(self, tenant_id: IdPath) -> Response:
+        """Its destinations go with it; what waits for them is given up, visibly."""
+        if not await self._services.registry.delete_tenant(tenant_id):
+            raise not_found("tenant")
+        return json_response(Success())
+
+    async def _destinations_of(self, tenants: list[str]) -> dict[str, list[Destination]]:
+        found = await self._services.registry.destinations(tenants) if tenants else []
+        by_tenant: dict[str, list[Destination]] = {tenant: [] for tenant in tenants}
+        for destination in found:
+            by_tenant[destination.tenant].append(destination)
+        return by_tenant
+
     async def _answer(self, tenant: Tenant, status: int = 200) -> Response:
         destinations = await self._services.registry.destinations((tenant.id,))
         return json_response(tenant_answer(tenant, destinations), status)
 
 
 def tenant_routes(services: Services) -> APIRouter:
-    routes = APIRouter(prefix="/tenants/{tenant_id}", tags=["tenants"])
+    routes = APIRouter(prefix="/tenants", tags=["tenants"])
     do = Tenants(services)
+    page = documented(200, TenantsAnswer, 400)
+    routes.get("", responses=page, openapi_extra=parameters(TenantsQuery))(do.search)
     new_or_not = documented(201, TenantAnswer, 413) | documented(200, TenantAnswer)
-    routes.put("", status_code=201, responses=new_or_not)(do.upsert)
-    routes.get("", responses=documented(200, TenantAnswer, 404))(do.get)
+    routes.put("/{tenant_id}", status_code=201, responses=new_or_not)(do.upsert)
+    routes.get("/{tenant_id}", responses=documented(200, TenantAnswer, 404))(do.get)
+    routes.delete("/{tenant_id}", responses=documented(200, Success, 404))(do.delete)
     return routes
 
 

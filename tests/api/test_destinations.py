@@ -8,7 +8,7 @@ from event_router.consumers.ports import Parked
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Place
-from tests.api.world import START, World, a_settings, destination_body
+from tests.api.world import START, World, a_settings, destination_body, publish_body
 
 WHEN = "2027-01-15T08:00:00.000Z"
 
@@ -134,7 +134,27 @@ async def test_topics_must_be_configured_ones() -> None:
         await world.destination(topics=["a", "*"])
         body = destination_body(topics=["a", "c"])
         answer = await world.client.post("tenants/acme/destinations", json=body)
+        assert (await world.client.get("topics")).json() == ["a", "b"]
     assert answer.json()["data"] == ["topics: 'c' is not * or among a, b"]
+
+
+async def test_topics_have_wildcards_where_that_is_allowed(world: World) -> None:
+    await world.tenant()
+    body = destination_body(topics=["user.*"])
+    answer = await world.client.post("tenants/acme/destinations", json=body)
+    assert answer.json()["data"] == ["topics: 'user.*' is not *, or a name without it"]
+
+
+async def test_a_wildcard_covers_at_least_one_of_the_topics() -> None:
+    world = World(a_settings(topics="user.created", topics_allow_wildcards=True))
+    async with world.client:
+        await world.tenant()
+        assert (await world.destination(topics=["user.*"]))["topics"] == ["user.*"]
+        body = destination_body(topics=["order.*"])
+        answer = await world.client.post("tenants/acme/destinations", json=body)
+        published = await world.client.post("publish", json=publish_body())
+    assert answer.status_code == 422
+    assert len(published.json()["destination_ids"]) == 1
 
 
 async def test_destinations_are_found_by_type_and_topics(world: World) -> None:
@@ -164,12 +184,28 @@ async def test_an_id_is_taken_once_a_tenant(world: World) -> None:
     assert (answer.status_code, answer.json()["message"]) == (400, "destination already exists")
 
 
-async def test_a_tenant_has_so_many_destinations(world: World) -> None:
+async def test_a_tenant_has_so_many_destinations() -> None:
+    world = World(a_settings(max_destinations_per_tenant=2))
+    async with world.client:
+        await world.tenant()
+        for _ in range(2):
+            await world.destination()
+        answer = await world.client.post("tenants/acme/destinations", json=destination_body())
+    assert (answer.status_code, answer.json()["message"]) == (
+        400,
+        "a tenant has at most 2 destinations",
+    )
+
+
+async def test_one_that_moves_in_keeps_its_times(world: World) -> None:
     await world.tenant()
-    for _ in range(20):
-        await world.destination()
-    answer = await world.client.post("tenants/acme/destinations", json=destination_body())
-    assert answer.status_code == 400
+    made = await world.destination(
+        created_at="2025-01-01T00:00:00Z", updated_at="2025-02-01T00:00:00Z"
+    )
+    assert (made["created_at"], made["updated_at"]) == (
+        "2025-01-01T00:00:00.000Z",
+        "2025-02-01T00:00:00.000Z",
+    )
 
 
 async def test_a_deleted_destination_is_gone(world: World) -> None:
@@ -227,15 +263,17 @@ async def test_without_redis_a_destination_is_still_enabled(
     ("method", "path"),
     [
         ("GET", "tenants/nobody"),
+        ("DELETE", "tenants/nobody"),
         ("GET", "tenants/nobody/destinations"),
         ("POST", "tenants/nobody/destinations"),
         ("GET", "tenants/nobody/destinations/d"),
         ("DELETE", "tenants/nobody/destinations/d"),
+        ("PATCH", "tenants/nobody/destinations/d"),
         ("PUT", "tenants/nobody/destinations/d/enable"),
     ],
 )
 async def test_a_missing_tenant_is_named(world: World, method: str, path: str) -> None:
-    body = destination_body() if method == "POST" else None
+    body = {"POST": destination_body(), "PATCH": {}}.get(method)
     answer = await world.client.request(method, path, json=body)
     assert answer.status_code == 404
     assert answer.json() == {"status": 404, "message": "tenant not found"}

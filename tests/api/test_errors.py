@@ -48,7 +48,7 @@ async def test_without_a_key_that_is_set_nobody_gets_in() -> None:
     _is_an_error(answer, 401)
 
 
-@pytest.mark.parametrize("path", ["nothing", "tenants", "http://router/nothing"])
+@pytest.mark.parametrize("path", ["nothing", "tenants/a/b", "http://router/nothing"])
 async def test_an_unknown_path_is_404(world: World, path: str) -> None:
     _is_an_error(await world.client.get(path), 404)
 
