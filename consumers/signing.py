@@ -1,7 +1,7 @@
-"""Signatures of Standard Webhooks 1.0.0, symmetric scheme `v1`.
+"""Signatures, HMAC-SHA256 over the bytes exactly as they are sent.
 
-Signed are the bytes `{id}.{timestamp}.{body}`, exactly as they are sent, with HMAC-SHA256. During
-a rotation there is one signature for each secret that is still good.
+`v1` is the symmetric scheme of Standard Webhooks 1.0.0, `v0` Outpost's. During a rotation there is
+one signature for each secret that is still good.
 """
 
 import base64
@@ -15,12 +15,14 @@ from event_router.schemas.errors import InvalidValue
 PREFIX = "whsec_"
 MIN_KEY_BYTES = 24
 MAX_KEY_BYTES = 64
-_NEW_KEY_BYTES = 32
+MAX_TEXT_KEY = 1024
+_RANDOM_BYTES = 32
 
 
 def new_secret() -> str:
-    """A secret that nobody else has."""
-    return PREFIX + base64.b64encode(secrets.token_bytes(_NEW_KEY_BYTES)).decode()
+    """A secret that nobody else has. Hexadecimal digits are base64 too, so that it is good in
+    either scheme."""
+    return PREFIX + secrets.token_hex(_RANDOM_BYTES)
 
 
 def key_of(secret: str, field: str = "secret") -> bytes:
@@ -35,6 +37,14 @@ def key_of(secret: str, field: str = "secret") -> bytes:
     return key
 
 
+def text_key_of(secret: str, field: str = "secret") -> bytes:
+    """The key of the scheme `v0`: the secret as it stands. Raises InvalidValue as `key_of`."""
+    key = secret.encode()
+    if not key.strip() or len(key) > MAX_TEXT_KEY:
+        raise InvalidValue(field, "***", f"1 to {MAX_TEXT_KEY} bytes of text")
+    return key
+
+
 def signature(keys: Iterable[bytes], message_id: str, timestamp: int, body: bytes) -> str:
     """The value of `webhook-signature`: one signature a key, in order.
 
@@ -42,6 +52,11 @@ def signature(keys: Iterable[bytes], message_id: str, timestamp: int, body: byte
     """
     signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
     return " ".join(f"v1,{_signed(key, signed)}" for key in keys)
+
+
+def body_signature(keys: Iterable[bytes], body: bytes) -> str:
+    """The value of `x-outpost-signature`: `v0=` and one signature a key, in order."""
+    return "v0=" + ",".join(hmac.digest(key, body, "sha256").hex() for key in keys)
 
 
 def _signed(key: bytes, signed: bytes) -> str:

@@ -9,6 +9,7 @@ from event_router.consumers.kafka import Admin, KafkaConfig
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.producer import KafkaProducer
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
+from event_router.consumers.sinks.webhook_style import WebhookStyle
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.redis import RedisSchedule
@@ -67,6 +68,10 @@ def open_schedule(settings: Settings, topics: Topics, redis: RedisPipe) -> Redis
     return RedisSchedule(redis, topics, Bounds.of(settings.redis_max_bytes))
 
 
+def webhook_style(settings: Settings) -> WebhookStyle:
+    return WebhookStyle.of(settings.webhook_mode, settings.webhook_header_prefix)
+
+
 def open_sinks(settings: Settings) -> OpenSinks:
     """Sinks of every installed type, sharing one resolver and one HTTP sender.
 
@@ -79,6 +84,7 @@ def open_sinks(settings: Settings) -> OpenSinks:
         resolver=resolver,
         open_producer=lambda config: KafkaProducer(config, Health()),
         timeout=settings.delivery_timeout,
+        webhooks=webhook_style(settings),
     )
-    types = load_sinks()
+    types = load_sinks(resources.webhooks)
     return OpenSinks(lambda destination: types.open(destination, resources))

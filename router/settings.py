@@ -105,6 +105,14 @@ class Settings(BaseModel):
         7 * 86400.0, gt=0, description="seconds after which a delivery isn't retried"
     )
     delivery_timeout: float = Field(30.0, gt=0, description="seconds for one attempt")
+    webhook_mode: Literal["standard", "outpost"] = Field(
+        "standard", description="headers and signatures: Standard Webhooks, or Outpost's own"
+    )
+    webhook_header_prefix: str = Field(
+        "",
+        pattern=r"^([A-Za-z][A-Za-z0-9_-]{0,63})?$",
+        description="of webhooks' headers; empty = webhook-, or x-outpost- in the mode outpost",
+    )
     delivery_slots: int = Field(500, ge=1, description="concurrent attempts of one worker")
     duplicate_window: int = Field(
         3600, ge=1, description="seconds in which a publish with a known id is a duplicate"

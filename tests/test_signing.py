@@ -61,7 +61,7 @@ def test_during_a_rotation_both_secrets_verify() -> None:
 def test_a_new_secret_is_a_key_of_its_own() -> None:
     keys = {key_of(new_secret()) for _ in range(100)}
     assert len(keys) == 100
-    assert {len(key) for key in keys} == {32}
+    assert {len(key) for key in keys} == {48}
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_a_secret_is_made_up_when_none_is_given() -> None:
     checked = load_sinks().check("webhook", {"url": "https://example.com/x"}, {})
     assert checked.config == {"url": "https://example.com/x"}
     assert list(checked.credentials) == ["secret"]
-    assert len(key_of(checked.credentials["secret"])) == 32
+    assert len(key_of(checked.credentials["secret"])) == 48
 
 
 def test_what_was_checked_is_stored_and_checked_again_unchanged() -> None:

@@ -18,6 +18,7 @@ from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1 import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
+from event_router.consumers.sinks.webhook_style import STANDARD, WebhookStyle
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import InvalidValue, Rejected
 
@@ -49,6 +50,7 @@ class SinkResources:
     open_producer: Callable[[KafkaConfig], Producer]
     timeout: float = 30.0
     clock: Callable[[], float] = time.time
+    webhooks: WebhookStyle = STANDARD
 
 
 class Shown(NamedTuple):
@@ -100,10 +102,16 @@ class Checked(NamedTuple):
 
 
 class SinkTypes:
-    """The sinks that are installed, by type. Each is imported when it is first needed."""
+    """The sinks that are installed, by type. Each is imported when it is first needed.
 
-    def __init__(self, found: Mapping[str, EntryPoint | type[SinkType]]) -> None:
+    What people enter for webhooks is checked for the style `webhooks`.
+    """
+
+    def __init__(
+        self, found: Mapping[str, EntryPoint | type[SinkType]], webhooks: WebhookStyle = STANDARD
+    ) -> None:
         self._found = dict(found)
+        self._webhooks = webhooks
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -127,8 +135,8 @@ class SinkTypes:
             raise InvalidValue("type", name, f"one of {', '.join(self.names)}")
         kind = self.get(name)
         return Checked(
-            _dumped(_entered("config", kind.Config, config)),
-            _dumped(_entered("credentials", kind.Credentials, credentials)),
+            _dumped(_entered("config", kind.Config, config, self._webhooks)),
+            _dumped(_entered("credentials", kind.Credentials, credentials, self._webhooks)),
         )
 
     def merge_credentials(
@@ -162,9 +170,9 @@ class SinkTypes:
             return Shown("")
 
 
-def load_sinks() -> SinkTypes:
+def load_sinks(webhooks: WebhookStyle = STANDARD) -> SinkTypes:
     """All that are installed."""
-    return SinkTypes({point.name: point for point in entry_points(group=GROUP)})
+    return SinkTypes({point.name: point for point in entry_points(group=GROUP)}, webhooks)
 
 
 def _loaded(point: EntryPoint) -> type[SinkType]:
@@ -185,9 +193,15 @@ def _dumped(model: BaseModel) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude_none=True)
 
 
-def _entered(part: str, model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+def _entered(
+    part: str,
+    model: type[BaseModel],
+    given: Mapping[str, Any],
+    webhooks: WebhookStyle | None = None,
+) -> BaseModel:
+    """With a style, as people enter it; without one, as it was stored, under whatever style."""
     try:
-        return model.model_validate(dict(given))
+        return model.model_validate(dict(given), context=webhooks)
     except ValidationError as error:
         raise _invalid(part, model, error.errors()[0]) from None
 

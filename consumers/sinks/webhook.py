@@ -1,4 +1,4 @@
-"""Webhooks: a POST of the payload, signed as Standard Webhooks 1.0.0 says.
+"""Webhooks: a POST of the payload, signed as the WebhookStyle says.
 
 2xx is success, and nothing else is; redirects aren't followed.
 """
@@ -12,18 +12,18 @@ from importlib.metadata import version
 from typing import ClassVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from event_router.consumers.http1 import Sender
 from event_router.consumers.http1_connection import HttpAnswer
 from event_router.consumers.http1_target import target_of
-from event_router.consumers.signing import signature
 from event_router.consumers.sinks.kinds import Fields, Shown, SinkResources
 from event_router.consumers.sinks.webhook_credentials import (
     Keys,
     WebhookCredentials,
     merge_credentials,
 )
+from event_router.consumers.sinks.webhook_style import WebhookStyle
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, Rejected, Unavailable
@@ -45,8 +45,7 @@ _RESERVED = {
     "upgrade",
     "user-agent",
 }
-_RESERVED_PREFIXES = ("webhook-", "proxy-")
-_SYSTEM = {"id", "timestamp", "signature", "topic"}
+_RESERVED_PREFIX = "proxy-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot or tilde: proxies drop such headers
 _VALUE = re.compile(r"[^\x00-\x20\x7f]([^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _PLAIN = re.compile(r"[!-$&-~]+")  # what a header can carry as it is, without `%`
@@ -73,8 +72,12 @@ class WebhookConfig(Fields):
 
     @field_validator("custom_headers")
     @classmethod
-    def _may_be_sent(cls, text: str | None) -> str | None:
-        _parsed_headers(text)
+    def _may_be_sent(cls, text: str | None, info: ValidationInfo) -> str | None:
+        headers = _parsed_headers(text)
+        style = info.context
+        if isinstance(style, WebhookStyle):
+            for name in headers.keys() - _without(style.prefix, headers).keys():
+                raise ValueError(_not_theirs(name))
         return text
 
 
@@ -93,11 +96,13 @@ class WebhookSink:
         credentials: WebhookCredentials,
         resources: SinkResources,
     ) -> None:
-        custom = _parsed_headers(config.custom_headers)
+        self._style = resources.webhooks
+        custom = _without(self._style.prefix, _parsed_headers(config.custom_headers))
         self._target = target_of(config.url, [("user-agent", USER_AGENT), *custom.items()])
         self._pool = (destination.key, destination.version)
-        self._metadata = destination.delivery_metadata or {}
-        self._keys = Keys(credentials)
+        self._metadata = _small_names(destination.delivery_metadata or {})
+        self._own_names = self._style.own_names
+        self._keys = Keys(credentials, self._style)
         self._sender: Sender = resources.sender
         self._timeout = resources.timeout
         self._clock = resources.clock
@@ -121,22 +126,28 @@ class WebhookSink:
         self._sender.close_pool(self._pool)
 
     def _headers(self, delivery: Delivery, now: float) -> list[tuple[str, str]]:
+        """Metadata never is, and never replaces, a header of the system, the signature or the
+        framing; an event's own win over its destination's."""
         head = delivery.head
-        message_id = _header_text(head.event)
-        timestamp = int(now)
-        headers = [
-            ("content-type", _content_type(head.content_type)),
-            ("webhook-id", message_id),
-            ("webhook-timestamp", str(timestamp)),
-            (
-                "webhook-signature",
-                signature(self._keys.at(now), message_id, timestamp, delivery.data),
-            ),
-            ("webhook-topic", _header_text(head.topic)),
-        ]
+        headers = [("content-type", _content_type(head.content_type))]
+        headers += self._style.headers(
+            _header_text(head.event),
+            _header_text(head.topic),
+            now,
+            self._keys.at(now),
+            delivery.data,
+        )
         if self._metadata or head.metadata:
-            headers += _metadata_headers({**self._metadata, **head.metadata})
+            headers += self._metadata_headers(head.metadata)
         return headers
+
+    def _metadata_headers(self, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """What can't be a header, or would be one of ours, is left out."""
+        for key, value in {**self._metadata, **_small_names(own)}.items():
+            name = self._style.prefix + key
+            sendable = _NAME.fullmatch(key) and _VALUE.fullmatch(value)
+            if sendable and key not in self._own_names and not _is_reserved(name):
+                yield name, value
 
 
 def _taken(answer: HttpAnswer, now: float) -> Answer:
@@ -172,12 +183,22 @@ def _content_type(text: str) -> str:
     return text if _VALUE.fullmatch(text) else "application/octet-stream"
 
 
-def _metadata_headers(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Metadata as `webhook-<key>`; what can't be a header, or would be one of ours, is left out."""
-    by_name = {name.lower(): value for name, value in metadata.items()}
-    for name, value in by_name.items():
-        if name not in _SYSTEM and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
-            yield f"webhook-{name}", value
+def _small_names(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in metadata.items()}
+
+
+def _without(prefix: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers that were entered while ours had another prefix mustn't become ours."""
+    return {name: value for name, value in headers.items() if not name.lower().startswith(prefix)}
+
+
+def _is_reserved(name: str) -> bool:
+    """`name` in small letters."""
+    return name in _RESERVED or name.startswith(_RESERVED_PREFIX)
+
+
+def _not_theirs(name: str) -> str:
+    return f"without {name!r}, which is the router's to set"
 
 
 def _parsed_headers(text: str | None) -> dict[str, str]:
@@ -198,7 +219,7 @@ def _parsed_headers(text: str | None) -> dict[str, str]:
 def _check_header(name: str, value: str) -> None:
     if _NAME.fullmatch(name) is None:
         raise ValueError(f"without {name!r}: a header's name has letters, digits, - and _")
-    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
-        raise ValueError(f"without {name!r}, which is the router's to set")
+    if _is_reserved(name.lower()):
+        raise ValueError(_not_theirs(name))
     if _VALUE.fullmatch(value) is None:
         raise ValueError(f"right in {name!r}: a header's value is text without control characters")

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, ValidationInfo, field_validator, model_validator
 
-from event_router.consumers.signing import key_of, new_secret
+from event_router.consumers.signing import new_secret
 from event_router.consumers.sinks.kinds import Fields, merged_fields
+from event_router.consumers.sinks.webhook_style import WebhookStyle
 from event_router.schemas.errors import Forbidden, InvalidValue
 
 OVERLAP = timedelta(hours=24)
@@ -19,7 +20,10 @@ _NO = {"false", "0", "", "none"}
 
 
 class WebhookCredentials(Fields):
-    """The secret that signs, made up when none is given; the previous one signs too until then."""
+    """The secret that signs, made up when none is given; the previous one signs too until then.
+
+    The validation's context is the WebhookStyle that the secrets must be good for.
+    """
 
     secret: str = Field(default_factory=new_secret, repr=False)
     previous_secret: str | None = Field(None, repr=False)
@@ -27,10 +31,11 @@ class WebhookCredentials(Fields):
 
     @field_validator("secret", "previous_secret")
     @classmethod
-    def _is_a_key(cls, secret: str | None) -> str | None:
-        if secret is not None:
+    def _is_a_key(cls, secret: str | None, info: ValidationInfo) -> str | None:
+        style = info.context
+        if secret is not None and isinstance(style, WebhookStyle):
             try:
-                key_of(secret)
+                style.key_of(secret)
             except InvalidValue as error:
                 raise ValueError(error.expected) from None
         return secret
@@ -86,13 +91,13 @@ def _end_of_overlap(now: int) -> str:
 class Keys:
     """The keys that sign at a time: the current one first."""
 
-    def __init__(self, credentials: WebhookCredentials) -> None:
-        self._current = [key_of(credentials.secret)]
+    def __init__(self, credentials: WebhookCredentials, style: WebhookStyle) -> None:
+        self._current = [style.key_of(credentials.secret)]
         self._both = self._current
         self._both_until = 0.0
         until = credentials.previous_secret_invalid_at
         if credentials.previous_secret is not None and until is not None:
-            self._both = [*self._current, key_of(credentials.previous_secret)]
+            self._both = [*self._current, style.key_of(credentials.previous_secret)]
             self._both_until = until.timestamp()
 
     def at(self, now: float) -> list[bytes]:

@@ -1,6 +1,7 @@
 """The role `api`: the HTTP API."""
 
 from event_router.consumers.sinks.kinds import load_sinks
+from event_router.router.adapters import webhook_style
 from event_router.router.api.app import create_app
 from event_router.router.api.services import Services
 from event_router.router.publish import Publish
@@ -25,7 +26,7 @@ async def run(role: Role) -> None:
         producer=connected.producer,
         schedule=connected.schedule,
         publish=publish,
-        sinks=load_sinks(),
+        sinks=load_sinks(webhook_style(role.settings)),
         health=RoleHealth(role.health, role_metrics(role)),
     )
     role.health.started = True
