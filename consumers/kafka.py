@@ -456,9 +456,17 @@ class Reader:
     def end(self, partition: Partition) -> int | None:
         """The end of the partition as of the last fetch; None before the first one."""
         for place in self._assigned([partition]):
-            end = self._consumer.last_stable_offset(place)
-            return None if end is None or end < 0 else int(end)
+            stable = self._consumer.last_stable_offset(place)
+            end = self._consumer.highwater(place) if stable is None or stable < 0 else stable
+            return None if end is None else int(end)
         return None
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The end of each as the brokers tell it now. Raises Unavailable."""
+        places = [TopicPartition(*partition) for partition in partitions]
+        with ours(self._config):
+            ends = await self._consumer.end_offsets(places) if places else {}
+        return {tuple(place): int(end) for place, end in ends.items()}
 
     async def position(self, partition: Partition) -> int:
         """The offset that is read next. Raises Unavailable when it isn't assigned."""

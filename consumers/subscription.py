@@ -95,7 +95,8 @@ class Subscription:
     may be done in any order and from any task. What is committed is, per partition, everything
     below the first record that isn't done, about every half second, when partitions are taken
     away, and at the end. A record that is read again is another object, and only the object that
-    was handed out counts. One task iterates. Trouble with Kafka is waited out and told `health`.
+    was handed out counts. One task iterates. Trouble with Kafka is waited out and told `health`,
+    which is started once the group has said which partitions are ours, be it none.
     """
 
     def __init__(
@@ -200,18 +201,27 @@ class Subscription:
         return self._marks.unfinished
 
     @property
-    def lags(self) -> dict[Partition, int]:
-        """Of each partition, the offsets between what is finished and the end, as of its last
-        fetch."""
-        lags = {}
+    def lag(self) -> int | None:
+        """Offsets from what is finished to the ends that fetches have seen; None outside of the
+        group, and until each partition was fetched from."""
+        if not self._state.open.is_set():
+            return None
+        lag = 0
         for partition in self._marks.partitions:
             end, position = self._reader.end(partition), self._marks[partition].position
-            lags[partition] = max(0, end - position) if end and position is not None else 0
-        return lags
+            if end is None or (end and position is None):
+                return None
+            lag += max(0, end - (position or 0))
+        return lag
 
-    @property
-    def lag(self) -> int:
-        return sum(self.lags.values())
+    async def ask_lag(self) -> int:
+        """The same, to the ends that the brokers tell when they are asked now: it grows when
+        fetching has stopped. Raises Unavailable, outside of the group too."""
+        if not self._state.open.is_set():
+            raise Unavailable("kafka_not_joined", f"no assignment in group {self._group!r}")
+        finished = {one: self._marks[one].position or 0 for one in self._marks.partitions}
+        ends = await self._reader.ends(finished)
+        return sum(max(0, ends[partition] - at) for partition, at in finished.items())
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Nothing more of these is read until `resume`, or until they are assigned anew."""
@@ -336,6 +346,7 @@ class Subscription:
         except Exception as error:  # noqa: BLE001  aiokafka would swallow it
             self._fail(error)
         self._state.open.set()
+        self._health.started = True
 
     async def _on_revoked(self, partitions: frozenset[Partition]) -> None:
         self._state.open.clear()

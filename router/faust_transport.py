@@ -272,7 +272,9 @@ class StreamConsumer(driver.Consumer):
 
     async def lag(self) -> int:
         """The same, to the ends that the brokers tell when they are asked now. So it grows when
-        fetching has stopped."""
+        fetching has stopped. Raises Unavailable, outside of the group too."""
+        if not self._joined:
+            raise Unavailable("kafka_not_joined", "no assignment in the group of the stream")
         assigned = self.assignment()
         with ours(self.delivery.kafka):
             ends = await self.highwaters(*assigned) if assigned else {}

@@ -12,6 +12,7 @@ from event_router.consumers.health import Health
 from event_router.consumers.kafka import Admin, KafkaConfig
 from event_router.consumers.subscription import Callbacks, Gap, Reading, Subscription
 from event_router.consumers.watermark import Partition
+from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 from tests import services
 from tests.kafka_clients import committed, config_of, publish, until
@@ -55,6 +56,40 @@ async def test_a_new_group_begins_at_the_earliest_record(config: KafkaConfig, to
         assert subscription.lag == 2
         subscription.done(records)
         assert (subscription.lag, subscription.unfinished) == (0, 0)
+
+
+async def test_the_lag_is_unknown_until_the_group_and_a_fetch_have_told_it(
+    config: KafkaConfig, topic: str
+) -> None:
+    await publish(config, topic, [b"a"])
+    async with Subscription([topic], "g", kafka=config, reading=SOON) as subscription:
+        subscription.done(await read(subscription, 1))
+    health = Health()
+    again = Subscription([topic], "g", kafka=config, reading=SOON, health=health)
+    assert again.lag is None
+    async with again:
+        assert (again.lag, health.started) == (None, False)
+        with pytest.raises(Unavailable, match="no assignment"):
+            await again.ask_lag()
+        reading = asyncio.create_task(anext(again))
+        await until(lambda: health.started)
+        await until(lambda: again.lag == 0)
+        again.stop()
+        await asyncio.wait([reading])
+    assert again.lag is None
+
+
+async def test_brokers_that_are_asked_know_of_more_than_was_fetched(
+    config: KafkaConfig, topic: str
+) -> None:
+    await publish(config, topic, [b"a"])
+    async with Subscription([topic], "g", kafka=config, reading=SOON) as subscription:
+        subscription.done(await read(subscription, 1))
+        subscription.pause([(topic, 0)])
+        # A fetch that was on its way is answered after half a second without records.
+        await asyncio.sleep(0.6)
+        await publish(config, topic, [b"b", b"c"])
+        assert (subscription.lag, await subscription.ask_lag()) == (0, 2)
 
 
 async def test_what_is_committed_stops_at_the_first_unfinished_record(

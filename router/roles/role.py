@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+async def _nothing() -> int:
+    return 0
+
+
 @dataclass(slots=True)
 class Role:
     """One role while it runs. `closing` closes, in reverse, what was opened; `park` is set when
-    the role is told (SIGUSR1) to attempt nothing new. `lag` is None until something is read."""
+    the role is told (SIGUSR1) to attempt nothing new. `lag` is None until it is known; `waiting`
+    is the same as the brokers tell it, and raises Unavailable when they don't."""
 
     name: str
     settings: Settings
@@ -43,11 +48,8 @@ class Role:
     closing: AsyncExitStack
     counts: "dict[str, DataclassInstance]" = field(default_factory=dict)
     lag: Callable[[], int | None] = lambda: None
+    waiting: Callable[[], Awaitable[int]] = _nothing
     gauges: Callable[[], Mapping[str, float]] = dict
-
-    async def waiting(self) -> int:
-        """Records that wait to be finished, as far as it is known."""
-        return self.lag() or 0
 
 
 Body = Callable[[Role], Awaitable[None]]
@@ -121,7 +123,7 @@ async def _watched(role: Role, body: Body) -> None:
     """The body, until it returns; a stall, or a mistake, ends it with an exception."""
     async with asyncio.TaskGroup() as group:
         dog = group.create_task(
-            watch(role.waiting, role.health, role.settings.stall_timeout),
+            watch(lambda: role.waiting(), role.health, role.settings.stall_timeout),
             name="watchdog",
         )
         log.info("role.started")

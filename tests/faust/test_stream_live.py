@@ -236,3 +236,18 @@ async def test_sasl_credentials_of_the_settings_are_used(kafka: Kafka, tmp_path:
     hops = Hops()
     async with running(secured, topic, {topic: hops}):
         await hops.finished(1)
+
+
+async def test_a_member_that_gets_no_partition_is_ready_and_behind_by_nothing(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    topic, here = unique(), settings(kafka.bootstrap, tmp_path)
+    await kafka.make_topics({topic: 1})
+    async with (
+        running(here, topic, {topic: Hops()}) as one,
+        running(here, topic, {topic: Hops()}) as two,
+    ):
+        await until(lambda: one.health.ready and two.health.ready)
+        for member in (one, two):
+            await until(lambda: member.app.consumer.known_lag() == 0)  # noqa: B023  awaited at once
+            assert await member.app.consumer.lag() == 0
