@@ -7,6 +7,7 @@ from event_router.consumers.subscription import Callbacks, Reading, Subscription
 from event_router.consumers.watermark import Partition
 from event_router.router.adapters import kafka_config, now_ms, open_sinks
 from event_router.router.roles.connected import connect
+from event_router.router.roles.gaps import OnGap, note_gaps
 from event_router.router.roles.role import Role
 
 
@@ -28,11 +29,12 @@ async def run(role: Role) -> None:
         topics.group("deliver"),
         kafka=kafka_config(settings),
         reading=Reading(drain=settings.drain_timeout),
-        callbacks=_moves(worker),
+        callbacks=_moves(worker, note_gaps(role, "deliver", connected.producer)),
         health=role.health,
     )
     role.counts["deliver"] = worker.counts
     role.lag = lambda: subscription.lag
+    role.waiting = subscription.ask_lag
     role.gauges = lambda: {
         "deliver_running": float(worker.room.taken),
         "deliver_slots": float(worker.limits.slots),
@@ -40,7 +42,7 @@ async def run(role: Role) -> None:
     await _work(role, worker, subscription)
 
 
-def _moves(worker: DeliveryWorker) -> Callbacks:
+def _moves(worker: DeliveryWorker, gap: OnGap) -> Callbacks:
     """What the worker does when partitions come and go."""
     mine: set[int] = set()
 
@@ -55,7 +57,7 @@ def _moves(worker: DeliveryWorker) -> Callbacks:
         mine.difference_update(number for _, number in partitions)
         worker.assigned(mine)
 
-    return Callbacks(assigned=assigned, drain=drain, revoked=revoked)
+    return Callbacks(assigned=assigned, drain=drain, revoked=revoked, gap=gap)
 
 
 async def _work(role: Role, worker: DeliveryWorker, subscription: Subscription) -> None:
@@ -68,7 +70,6 @@ async def _work(role: Role, worker: DeliveryWorker, subscription: Subscription) 
         )
         stopper = group.create_task(_stop(role, subscription), name="stop reading")
         parker = group.create_task(_park(role, worker), name="park from now on")
-        role.health.started = True
         async for records in subscription:
             await worker.take(records)
         parked.set()

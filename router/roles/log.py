@@ -6,8 +6,9 @@ from functools import partial
 
 from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.patience import persist
-from event_router.consumers.subscription import Reading, Subscription
-from event_router.router.adapters import kafka_config, now_ms
+from event_router.consumers.subscription import Callbacks, Reading, Subscription
+from event_router.router.adapters import kafka_config, now_ms, open_producer
+from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
 from event_router.router.store.log import SqlLog
 
@@ -23,21 +24,24 @@ PRUNE_EVERY = 600.0
 async def run(role: Role) -> None:
     settings, topics = role.settings, role.topics
     store = SqlLog(settings.log_url)
-    role.closing.push_async_callback(store.aclose)
+    producer = open_producer(settings, topics, role.health)
+    for close in (store.aclose, producer.aclose):
+        role.closing.push_async_callback(close)
     writer = LogWriter(topics, store, role.health)
     subscription = Subscription(
         list(topics.all),
         topics.group("log"),
         kafka=kafka_config(settings),
         reading=Reading(drain=settings.drain_timeout, pace=GATHER, max_records=10_000),
+        callbacks=Callbacks(gap=note_gaps(role, "log", producer)),
         health=role.health,
     )
     role.counts["log"] = writer.counts
     role.lag = lambda: subscription.lag
+    role.waiting = subscription.ask_lag
     async with asyncio.TaskGroup() as group, subscription:
         stopper = group.create_task(_stop(role, subscription), name="stop reading")
         pruner = group.create_task(_prune(role, store), name="prune the log")
-        role.health.started = True
         async for records in subscription:
             await writer.write(records)
             subscription.done(records)

@@ -4,6 +4,7 @@ from event_router.router.adapters import now_ms
 from event_router.router.faust_app import Hop, run_stream, stream_app
 from event_router.router.retry import policy_from
 from event_router.router.roles.connected import connect
+from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
 from event_router.router.route import Route
 from event_router.router.settle import Settle
@@ -31,7 +32,8 @@ async def run(role: Role) -> None:
     )
     role.counts |= {"route": route.counts, "settle": settle.counts}
     hops: dict[str, Hop] = {topics.events: route, topics.attempts: settle}
-    app = stream_app(settings, topics.group("stream"), hops, role.health)
+    note = note_gaps(role, "stream", connected.producer)
+    app = stream_app(settings, topics.group("stream"), hops, role.health, note)
     role.lag = lambda: app.consumer.known_lag()
-    role.health.started = True
+    role.waiting = lambda: app.consumer.lag()
     await run_stream(app, role.stop)
