@@ -1,12 +1,13 @@
 """The delivery worker: takes deliveries as it has room, attempts them, reports each attempt.
 
-resolve the destination → sink → send the Attempt → done. Where there is no room, and when an
-attempt takes longer than a second, the delivery moves into the schedule's keeping and its offset
-is done: no offset waits for a slow destination.
+resolve the destination → sink → send the Attempt → done. A delivery that finds no room, or whose
+attempt takes long, moves into the schedule's keeping after a second, and its offset is done: no
+offset waits for a slow destination.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from event_router.consumers.ports import (
     TenantView,
 )
 from event_router.consumers.room import Room
+from event_router.consumers.waiting_line import Waiting, WaitingLine
 from event_router.schemas.attempt import BODY_KEPT, Attempt, AttemptHead, Outcome
 from event_router.schemas.delivery import Delivery, DeliveryHead, DestinationKey
 from event_router.schemas.destination import Destination
@@ -104,6 +106,7 @@ class DeliveryWorker:
     room: Room = field(init=False)
     running: set[Job] = field(default_factory=set)
     finished: list[Job] = field(default_factory=list)
+    line: WaitingLine = field(default_factory=WaitingLine)
     shards: frozenset[int] = frozenset()
     parking: bool = False
     _group: asyncio.TaskGroup | None = None
@@ -111,6 +114,7 @@ class DeliveryWorker:
     _report: asyncio.Event = field(default_factory=asyncio.Event)
     _reported: asyncio.Event = field(default_factory=asyncio.Event)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
+    _room_freed: asyncio.Event = field(default_factory=asyncio.Event)
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -129,9 +133,12 @@ class DeliveryWorker:
                 group.create_task(self._report_finished(), name="report attempts"),
                 group.create_task(self._keep_slow(), name="keep slow attempts"),
                 group.create_task(self._pull_due(), name="pull due deliveries"),
+                group.create_task(self._serve_line(), name="serve the waiting line"),
             ]
             await stop.wait()
-            loops[2].cancel()
+            for starts in loops[2:]:
+                starts.cancel()
+            await self._park(self.line.since_before(math.inf))
             await self._settle_running(self.running, drain, cancel=True)
             for loop in loops:
                 loop.cancel()
@@ -154,6 +161,7 @@ class DeliveryWorker:
     async def release(self, partitions: Collection[int], drain: float) -> None:
         """Partitions go: on return each of their offsets is done. What still runs goes on, in the
         schedule's keeping."""
+        await self._park(self.line.of_partitions(partitions))
         theirs = {job for job in self.running if job.record and job.record.partition in partitions}
         await self._settle_running(theirs, drain, cancel=False)
         await self._flush()
@@ -181,16 +189,17 @@ class DeliveryWorker:
         deliveries = await self._decode(records)
         views = await self._views({one.head.tenant for _, one in deliveries})
         await self._learn({one.head.key for _, one in deliveries})
-        no_room: list[tuple[Record, Delivery]] = []
-        now = self.clock()
+        no_room: list[Waiting] = []
+        now, since = self.clock(), time.monotonic()
         for record, delivery in deliveries:
-            destination = views[delivery.head.tenant].destinations.get(delivery.head.destination)
-            if self._may_start(delivery.head.key, destination, now):
+            key = delivery.head.key
+            destination = views[key.tenant].destinations.get(key.destination)
+            waiting = Waiting(record, delivery, since)
+            if key not in self.line and self._may_start(key, destination, now):
                 self._start(delivery, destination, record, None)
-            else:
-                no_room.append((record, delivery))
-        if no_room:
-            await self._park(no_room)
+            elif not (self._may_wait(key, destination, now) and self.line.add(waiting)):
+                no_room.append(waiting)
+        await self._park(no_room)
 
     async def _decode(self, records: Sequence[Record]) -> list[tuple[Record, Delivery]]:
         deliveries = []
@@ -228,22 +237,33 @@ class DeliveryWorker:
             return False
         return self.room.free(key, now) > 0
 
-    async def _park(self, waiting: Sequence[tuple[Record, Delivery]]) -> None:
-        entries = [Parked(delivery, 0) for _, delivery in waiting]
+    def _may_wait(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
+        """Whether there will be room in a moment."""
+        if self.parking or destination is None or destination.disabled_at is not None:
+            return False
+        return not self.room.is_shut(key, now)
+
+    async def _park(self, waiting: Sequence[Waiting]) -> None:
+        """Into the schedule, as soon as there is room; then the offsets are done."""
+        if not waiting:
+            return
+        entries = [Parked(one.delivery, 0) for one in waiting]
         results = await persist("redis", lambda: self.schedule.park(entries), self.health)
         refused = [
             dead_message(
-                dead_of(record, "schedule_full", "no room in Redis", self.clock(), delivery.head),
+                dead_of(
+                    one.record, "schedule_full", "no room in Redis", self.clock(), one.delivery.head
+                ),
                 self.topics,
             )
-            for (record, delivery), result in zip(waiting, results, strict=True)
+            for one, result in zip(waiting, results, strict=True)
             if result == "refused"
         ]
         self.counts.held += len(waiting) - len(refused)
         self.counts.schedule_full += len(refused)
         if refused:
             await self.producer.send(refused)
-        self.done([record for record, _ in waiting])
+        self.done([one.record for one in waiting])
 
     # -- attempts -------------------------------------------------------------------------------
 
@@ -294,6 +314,8 @@ class DeliveryWorker:
         self.finished.append(job)
         self._report.set()
         self._freed.set()
+        if len(self.line):
+            self._room_freed.set()
         if head.outcome == "delivered":
             self.counts.delivered += 1
             self.room.succeeded(key, self.clock())
@@ -347,8 +369,14 @@ class DeliveryWorker:
         while True:
             await asyncio.sleep(self.limits.keep_every)
             now = time.monotonic()
+            await self._park(self.line.since_before(now - self._patience))
             await self._hold([job for job in self.running if self._wants_keeping(job, now)])
             await self.sinks.close_idle()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a delivery may wait in line."""
+        return -math.inf if self.parking else self.limits.slow_after
 
     def _wants_keeping(self, job: Job, now: float) -> bool:
         if job.record is not None or job.lease is None:
@@ -374,6 +402,26 @@ class DeliveryWorker:
         if not job.slow and job in self.running:
             job.slow = True
             self.room.mark_slow(job.delivery.head.key)
+
+    # -- what waits a moment --------------------------------------------------------------------
+
+    async def _serve_line(self) -> None:
+        while True:
+            await self._room_freed.wait()
+            self._room_freed.clear()
+            startable = [key for key in self.line if self.room.free(key, self.clock())]
+            if startable:
+                views = await self._views({key.tenant for key in startable})
+                for key in startable:
+                    self._start_waiting(key, views)
+
+    def _start_waiting(self, key: DestinationKey, views: Mapping[str, TenantView]) -> None:
+        destination = views[key.tenant].destinations.get(key.destination)
+        if key not in self.line or not self._may_start(key, destination, self.clock()):
+            return
+        count = self.room.free(key, self.clock())
+        for waiting in self.line.take(key, count):
+            self._start(waiting.delivery, destination, waiting.record, None)
 
     # -- what is due ----------------------------------------------------------------------------
 

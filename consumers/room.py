@@ -40,6 +40,11 @@ class Room:
             free = 0
         return max(free, 0)
 
+    def is_shut(self, key: DestinationKey, now: int) -> bool:
+        """Whether its circuit is open: there will be no room for a while."""
+        backoff = self.backoffs.get(key)
+        return backoff is not None and backoff.open_until > now
+
     def take(self, key: DestinationKey) -> None:
         self.running[key] = self.running.get(key, 0) + 1
         self.taken += 1

@@ -115,10 +115,10 @@ class Disabled:
 class World:
     """Kafka, Redis, the registry and the receivers."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] = fast_clock) -> None:
         self.topics = Topics(partitions=4, shards=8)
-        self.broker = MemoryBroker(fast_clock, self.topics.partitions)
-        self.schedule = MemorySchedule(self.topics, Bounds.of(1 << 24), clock=fast_clock)
+        self.broker = MemoryBroker(clock, self.topics.partitions)
+        self.schedule = MemorySchedule(self.topics, Bounds.of(1 << 24), clock=clock)
         self.duplicates = MemoryDuplicates(window=3600)
         self.directory = StaticDirectory()
         self.receiver = Receiver()

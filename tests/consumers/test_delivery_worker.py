@@ -1,0 +1,232 @@
+"""The delivery worker over ports in memory: what it starts, what it keeps, how it lets go."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
+from event_router.consumers.health import Health
+from event_router.consumers.open_sinks import OpenSinks
+from event_router.consumers.ports import Parked
+from event_router.router.adapters import now_ms
+from event_router.schemas.attempt import Attempt, AttemptHead
+from event_router.schemas.delivery import Delivery, DeliveryHead
+from event_router.schemas.record import Place, Record
+from event_router.schemas.wire import delivery_message, read_outcome
+from tests.loop import World, destination, fast_clock, unavailable
+
+LIMITS = WorkerLimits(slots=16, slow_after=0.1, keep_every=0.01, poll_every=0.01, flush_pause=0.001)
+
+
+@asynccontextmanager
+async def working(world: World, limits: WorkerLimits = LIMITS) -> AsyncIterator[DeliveryWorker]:
+    worker = DeliveryWorker(
+        topics=world.topics,
+        directory=world.directory,
+        schedule=world.schedule,
+        producer=world.broker,
+        sinks=OpenSinks(lambda _: world.receiver),
+        done=lambda records: world.broker.finish("deliver", records),
+        health=Health(),
+        clock=fast_clock,
+        limits=limits,
+    )
+    worker.assigned(range(world.topics.partitions))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run(stop, drain=0.05))
+        await asyncio.sleep(0)
+        yield worker
+        stop.set()
+
+
+def delivery(event: str = "e1", to: str = "d") -> Delivery:
+    origin = Place("events", 0, int(event[1:]), 1)
+    head = DeliveryHead("acme", event, to, origin, "t", "2026-01-01T00:00:00Z", "test", 1)
+    return Delivery(head, b'{"n": 1}')
+
+
+async def records(world: World, *deliveries: Delivery) -> list[Record]:
+    await world.broker.send([delivery_message(one, world.topics) for one in deliveries])
+    return world.broker.records(world.topics.deliveries)
+
+
+def attempts(world: World) -> list[AttemptHead]:
+    outcomes = map(read_outcome, world.broker.records(world.topics.attempts))
+    return [outcome.head for outcome in outcomes if isinstance(outcome, Attempt)]
+
+
+def unfinished(world: World) -> int:
+    return len(world.broker.unfinished("deliver", world.topics.deliveries))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+async def entries(world: World) -> int:
+    return (await world.schedule.stats()).entries
+
+
+async def test_an_offset_is_done_once_its_attempt_is_in_kafka() -> None:
+    world = World()
+    world.directory.put(destination("d"))
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery()))
+        await until(lambda: unfinished(world) == 0)
+        assert [one.outcome for one in attempts(world)] == ["delivered"]
+        assert await entries(world) == 0
+
+
+async def test_an_attempt_that_takes_long_holds_no_offset_and_is_made_once() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    world.receiver.delay = 0.3
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery()))
+        await until(lambda: unfinished(world) == 0)
+        assert attempts(world) == [], "its offset is done while it runs"
+        assert (await world.schedule.stats()).leased == 1
+        await until(lambda: len(attempts(world)) == 1)
+        await asyncio.sleep(0.1)
+        await until(lambda: len(worker.running) == 0)
+        assert world.receiver.received["d", "e1"] == 1
+    assert await entries(world) == 0
+
+
+async def test_a_lease_is_renewed_for_as_long_as_the_attempt_runs() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    world.receiver.delay = 0.6
+    limits = replace(LIMITS, lease=0.15)
+    async with working(world, limits) as worker:
+        await worker.take(await records(world, delivery()))
+        await until(lambda: len(attempts(world)) == 1)
+        await asyncio.sleep(0.1)
+        assert world.receiver.received["d", "e1"] == 1, "nobody claimed it meanwhile"
+
+
+async def test_what_still_runs_at_the_stop_is_parked_with_the_same_attempt() -> None:
+    world = World()
+    world.directory.put(destination("d"))
+    world.receiver.delay = 30.0
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery()))
+    assert unfinished(world) == 0
+    assert attempts(world) == []
+    look = await world.schedule.due(range(world.topics.shards), {})
+    assert [one.at <= look.now for one in look.due] == [True], "it is due at once"
+
+
+async def test_partitions_that_go_leave_no_offset_behind() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    world.receiver.delay = 0.3
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery()))
+        await worker.release(range(world.topics.partitions), drain=0.02)
+        assert unfinished(world) == 0
+        assert (await world.schedule.stats()).leased == 1
+        await until(lambda: len(attempts(world)) == 1)
+
+
+async def test_a_disabled_destination_keeps_what_waits_until_it_is_enabled() -> None:
+    world = World()
+    world.directory.put(destination("d", disabled_at=1))
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery()))
+        assert unfinished(world) == 0
+        await asyncio.sleep(0.1)
+        assert attempts(world) == []
+        world.directory.put(destination("d", disabled_at=None))
+        await world.schedule.door(delivery().head.key, 0)
+        await until(lambda: len(attempts(world)) == 1)
+
+
+async def test_a_deleted_destination_is_reported_as_such() -> None:
+    world = World()
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery()))
+        await until(lambda: len(attempts(world)) == 1)
+    [attempt] = attempts(world)
+    assert (attempt.outcome, attempt.code) == ("rejected", "destination_deleted")
+
+
+async def test_what_finds_no_room_waits_a_moment_in_line_and_is_never_parked() -> None:
+    world = World()
+    world.directory.put(destination("d"))
+    world.receiver.delay = 0.01
+    many = [delivery(f"e{number}") for number in range(10)]
+    async with working(world, replace(LIMITS, slow_after=5.0)) as worker:
+        await worker.take(await records(world, *many))
+        assert len(worker.line) == 8, "an eighth of 16 slots is two"
+        await until(lambda: len(attempts(world)) == 10)
+        assert worker.counts.held == 0
+    assert set(world.receiver.received.values()) == {1}
+
+
+async def test_what_waits_long_is_parked_and_comes_back_when_there_is_room() -> None:
+    world = World()
+    world.directory.put(destination("d"))
+    world.receiver.delay = 0.25
+    many = [delivery(f"e{number}") for number in range(5)]
+    async with working(world) as worker:
+        await worker.take(await records(world, *many))
+        await until(lambda: unfinished(world) == 0)
+        assert worker.counts.held == 3
+        world.receiver.delay = 0.0
+        await until(lambda: len(attempts(world)) == 5)
+    assert set(world.receiver.received.values()) == {1}
+
+
+async def test_told_to_park_it_attempts_nothing_new() -> None:
+    world = World()
+    world.directory.put(destination("d"))
+    async with working(world) as worker:
+        worker.park_everything()
+        await worker.take(await records(world, delivery()))
+        await until(lambda: unfinished(world) == 0)
+        await asyncio.sleep(0.05)
+        assert attempts(world) == []
+        assert await entries(world) == 1
+
+
+async def test_after_failures_in_a_row_only_a_probe_is_sent_until_one_succeeds() -> None:
+    world = World()
+    world.directory.put(destination("d"))
+    world.receiver.answers["d"] = [unavailable("500")] * 6
+    for number in range(6):
+        await world.schedule.park([Parked(delivery(f"e{number}"), 0)])
+        await asyncio.sleep(0.01)
+    async with working(world) as worker:
+        await until(lambda: len(attempts(world)) >= 6)
+        for number in range(6, 9):
+            await world.schedule.park([Parked(delivery(f"e{number}"), 0)])
+        await until(lambda: len(attempts(world)) == 9)
+        assert worker.room.backoffs == {}, "the probe's success has closed the circuit"
+
+
+async def test_retry_after_shuts_the_door_for_the_destination() -> None:
+    world = World()
+    world.directory.put(destination("d"))
+    world.receiver.answers["d"] = [unavailable("429", retry_after=30.0)]
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery("e1")))
+        await until(lambda: len(attempts(world)) == 1)
+        await worker.take((await records(world, delivery("e2")))[1:])
+        await until(lambda: unfinished(world) == 0)
+        assert len(attempts(world)) == 1, "the second one is held"
+        assert await entries(world) == 1
+        await until(lambda: len(attempts(world)) == 2)
+
+
+async def test_a_record_that_is_no_delivery_goes_to_dead() -> None:
+    world = World()
+    odd = Record(world.topics.deliveries, 0, 0, 1, None, b"?", ())
+    async with working(world) as worker:
+        await worker.take([odd])
+    assert len(world.broker.records(world.topics.dead)) == 1
+    assert world.broker.finished["deliver"] == {(odd.topic, 0, 0)}
