@@ -230,10 +230,14 @@ class Versions(Protocol):
 
 
 class TenantView(msgspec.Struct, frozen=True):
-    """A tenant's destinations by id, disabled ones included, as of its `version`."""
+    """A tenant's destinations by id, disabled ones included, as of one version.
+
+    `by_topic` is matching's to remember in: a view never changes, so what was found once holds.
+    """
 
     tenant: str
     destinations: dict[str, Destination]
+    by_topic: dict[str, tuple[Destination, ...]] = {}
 
 
 class Directory(Protocol):

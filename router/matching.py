@@ -11,21 +11,37 @@ from event_router.schemas.decode import ANY_TOPIC
 from event_router.schemas.destination import Destination
 from event_router.schemas.event import Event
 
+TOPICS_REMEMBERED = 1_000
+
 _any_json = msgspec.json.Decoder()
 
 
 def match(event: Event, view: TenantView) -> list[Destination]:
     """The enabled destinations whose topics and filter fit, or of those the one it names."""
-    candidates = (
-        view.destinations.values()
-        if event.destination is None
-        else filter(None, (view.destinations.get(event.destination),))
-    )
-    fitting = [one for one in candidates if one.disabled_at is None and _subscribed(event, one)]
+    fitting = [
+        one
+        for one in subscribed(event.topic, view)
+        if event.destination is None or one.id == event.destination
+    ]
     if any(one.filter for one in fitting):
         document = filterable(event)
         fitting = [one for one in fitting if not one.filter or matches(one.filter, document)]
     return fitting
+
+
+def subscribed(topic: str, view: TenantView) -> tuple[Destination, ...]:
+    """The enabled destinations that want events of the topic. Looked for once a view and topic:
+    a tenant with a thousand destinations costs no more than one with a few."""
+    found = view.by_topic.get(topic)
+    if found is None:
+        found = tuple(
+            one
+            for one in view.destinations.values()
+            if one.disabled_at is None and _wants(topic, one)
+        )
+        if len(view.by_topic) < TOPICS_REMEMBERED:
+            view.by_topic[topic] = found
+    return found
 
 
 def filterable(event: Event) -> dict[str, Any]:
@@ -39,12 +55,12 @@ def filterable(event: Event) -> dict[str, Any]:
     }
 
 
-def _subscribed(event: Event, destination: Destination) -> bool:
+def _wants(topic: str, destination: Destination) -> bool:
     return (
-        event.topic == ANY_TOPIC
+        topic == ANY_TOPIC
         or ANY_TOPIC in destination.topics
-        or event.topic in destination.topics
-        or any("*" in name and covers(name, event.topic) for name in destination.topics)
+        or topic in destination.topics
+        or any("*" in name and covers(name, topic) for name in destination.topics)
     )
 
 
