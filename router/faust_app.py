@@ -13,10 +13,10 @@ from event_router.consumers.health import Health
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
 from event_router.consumers.subscription import Gap
 from event_router.router.adapters import kafka_config
-from event_router.router.batch import Batch
-from event_router.router.faust_fetch import Delivery
-from event_router.router.faust_transport import StreamConsumer, StreamTransport
 from event_router.router.settings import Settings
+from event_router.router.stream.batch import Batch
+from event_router.router.stream.fetch import Delivery
+from event_router.router.stream.transport import StreamConsumer, StreamTransport
 from event_router.schemas.errors import EventRouterError, Unavailable
 from event_router.schemas.record import Record
 

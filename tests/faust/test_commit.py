@@ -10,12 +10,12 @@ import pytest
 from faust.types import TP
 
 from event_router.consumers.health import Health
-from event_router.router import batch, faust_transport
-from event_router.router.batch import Batch
 from event_router.router.faust_app import stream_app
-from event_router.router.faust_fetch import Fetched
-from event_router.router.faust_transport import StreamConsumer
 from event_router.router.settings import Settings
+from event_router.router.stream import batch, transport
+from event_router.router.stream.batch import Batch
+from event_router.router.stream.fetch import Fetched
+from event_router.router.stream.transport import StreamConsumer
 from event_router.schemas.record import Record
 
 PLACE = TP("events", 0)
@@ -118,9 +118,7 @@ async def test_h4_what_is_finished_is_committed_before_the_partitions_go(bench: 
 
 async def test_h5_acknowledgements_of_faust_count_for_nothing(bench: Bench) -> None:
     await bench.fetch(0)
-    message = faust_transport._message(
-        bench.batches[0], Record("events", 0, 0, 0, None, b"", ()), 1
-    )
+    message = transport._message(bench.batches[0], Record("events", 0, 0, 0, None, b"", ()), 1)
     assert bench.consumer.ack(message) is False
     assert await bench.commit() == {PLACE: 0}
 

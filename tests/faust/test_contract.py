@@ -32,9 +32,9 @@ from mode.threads import ServiceThread
 from mode.utils.queues import FlowControlEvent
 
 from event_router.router import faust_app
-from event_router.router.faust_fetch import FetchService
-from event_router.router.faust_transport import StreamConsumer, StreamTransport
 from event_router.router.settings import Settings
+from event_router.router.stream.fetch import FetchService
+from event_router.router.stream.transport import StreamConsumer, StreamTransport
 
 PINNED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "0.7.1"}
 

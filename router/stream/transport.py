@@ -22,10 +22,10 @@ from event_router.consumers.kafka import lost_place, ours
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition, Watermarks
-from event_router.router import batch
-from event_router.router.batch import Batch
-from event_router.router.faust_fetch import Delivery, Fetched, FetchService
-from event_router.router.in_flight import InFlight
+from event_router.router.stream import batch
+from event_router.router.stream.batch import Batch
+from event_router.router.stream.fetch import Delivery, Fetched, FetchService
+from event_router.router.stream.in_flight import InFlight
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 

@@ -1,0 +1,1 @@
+"""The stream on Faust: fetching, tracking and committing, below its app."""
