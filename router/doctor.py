@@ -10,7 +10,12 @@ from rich.text import Text
 from event_router.router.adapters import kafka_config, message_limits
 from event_router.router.checks.databases import examine_database, examine_secrets
 from event_router.router.checks.finding import Finding, Verdict, problem
-from event_router.router.checks.host import examine_data_dir, examine_key, examine_port
+from event_router.router.checks.host import (
+    examine_data_dir,
+    examine_jwt_secret,
+    examine_key,
+    examine_port,
+)
 from event_router.router.checks.kafka import examine_kafka
 from event_router.router.checks.redis import examine_redis
 from event_router.router.settings import Settings, SettingsError, read_settings
@@ -48,6 +53,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         *redis,
         *others,
         examine_key(settings.api_key.get_secret_value()),
+        examine_jwt_secret(settings.jwt_secret.get_secret_value()),
         examine_data_dir(settings.data_dir),
     ]
 

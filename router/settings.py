@@ -81,6 +81,11 @@ class Settings(BaseModel):
     api_port: int = Field(3333, ge=0, le=65535, description="where the API listens; 0 = any")
     api_key: SecretStr = Field(SecretStr(""), description="bearer key of the API's administrator")
     jwt_secret: SecretStr = Field(SecretStr(""), description="signs tenants' tokens")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$",
+        description="where people reach the API, for links; empty = as each request says",
+    )
     health_host: str = Field("127.0.0.1", description="where /livez, /readyz, /metrics listen")
     health_port: int = Field(0, ge=0, le=65535, description="of stream, deliver and log; 0 = any")
     topics: tuple[str, ...] = Field((), description="event topics, comma-separated; empty = any")

@@ -15,7 +15,12 @@ import redis.asyncio
 from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec
 from event_router.router.checks.databases import examine_database, examine_secrets, judge_revision
 from event_router.router.checks.finding import Finding
-from event_router.router.checks.host import examine_data_dir, examine_key, examine_port
+from event_router.router.checks.host import (
+    examine_data_dir,
+    examine_jwt_secret,
+    examine_key,
+    examine_port,
+)
 from event_router.router.checks.kafka import examine_kafka
 from event_router.router.checks.redis import examine_redis, shown_url
 from event_router.router.child import free_port
@@ -375,6 +380,12 @@ def test_an_api_without_a_key_is_found_and_a_short_one_is_a_warning() -> None:
     assert examine_key("").verdict == "problem"
     assert examine_key("secret").verdict == "warning"
     assert examine_key("0123456789abcdef").verdict == "ok"
+
+
+def test_a_missing_or_short_secret_of_tokens_is_a_warning() -> None:
+    assert examine_jwt_secret("").verdict == "warning"
+    assert examine_jwt_secret("x" * 31).detail == "the secret has only 31 bytes"
+    assert examine_jwt_secret("x" * 32).verdict == "ok"
 
 
 def test_a_data_directory_that_can_be_made_is_in_order_and_not_made(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def environ(
         "ROUTER_LOG_DATABASE": postgres_url,
         "ROUTER_NAMESPACE": namespace,
         "ROUTER_API_KEY": "a-long-enough-api-key",
+        "ROUTER_JWT_SECRET": "a-jwt-secret-of-at-least-32-bytes",
         "ROUTER_API_PORT": str(free_port()),
         "ROUTER_SECRETS_KEYS": f"k1:{base64.b64encode(bytes(32)).decode()}",
         "ROUTER_DATA_DIR": str(tmp_path),
@@ -59,7 +60,7 @@ async def test_a_router_that_could_run_has_nothing_wrong(environ: dict[str, str]
     assert {finding.subject: finding.verdict for finding in findings} == dict.fromkeys(
         [
             "kafka", "topics", "redis", "registry database", "log database", "secrets", "api",
-            "api key", "data directory",
+            "api key", "tenants' tokens", "data directory",
         ],
         "ok",
     )  # fmt: skip

@@ -61,7 +61,7 @@ def documented(status: int, answer: Any, *errors: int) -> dict[int | str, dict[s
         status: content(answer, "done"),
         **{
             code: content(ErrorBody, _REASONS[code])
-            for code in sorted({401, 422, 500, 503, *errors})
+            for code in sorted({401, 403, 422, 500, 503, *errors})
         },
     }
 
@@ -69,12 +69,14 @@ def documented(status: int, answer: Any, *errors: int) -> dict[int | str, dict[s
 _REASONS = {
     400: "the request can't be done",
     401: "the bearer key is missing or wrong",
+    403: "it isn't the calling tenant's own",
     404: "there is no such thing",
     408: "the body didn't arrive in time",
     409: "it conflicts with what is there",
     413: "the body is too large",
     422: "validation error, or invalid JSON",
     500: "a mistake of ours",
+    501: "it isn't configured",
     503: "a dependency is in trouble: try again after `Retry-After` seconds",
 }
 

@@ -11,16 +11,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from event_router.router.api.answers import REF, DestinationAnswer, Success, TenantAnswer
 from event_router.router.api.attempts import AttemptsAnswer, attempt_routes
-from event_router.router.api.auth import Authorized
+from event_router.router.api.auth import Authorized, Callers
 from event_router.router.api.bodies import BoundedBodies
 from event_router.router.api.destinations import destination_routes
 from event_router.router.api.errors import ErrorBody, answer_errors_as_json, on_mistake
 from event_router.router.api.events import EventsAnswer, event_routes
 from event_router.router.api.health import HealthAnswer, health_routes
+from event_router.router.api.portal import portal_routes
 from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
 from event_router.router.api.retry import retry_routes
 from event_router.router.api.services import Services
+from event_router.router.api.tenant_access import PortalAnswer, TokenAnswer, token_routes
 from event_router.router.api.tenants import TenantsAnswer, tenant_routes
+from event_router.router.api.tokens import TenantTokens
 from event_router.router.api.topics import topic_routes
 from event_router.router.publish import PublishBody, Published
 from event_router.router.role_health import PATHS
@@ -41,6 +44,8 @@ _ANSWERS = (
     DestinationAnswer,
     TenantAnswer,
     TenantsAnswer,
+    TokenAnswer,
+    PortalAnswer,
     EventsAnswer,
     AttemptsAnswer,
     PublishBody,
@@ -71,10 +76,12 @@ class Api(FastAPI):
 
 def create_app(services: Services) -> Api:
     """Everything that the API answers. It opens and closes nothing: `services` are ready."""
-    key = services.settings.api_key.get_secret_value()
+    settings = services.settings
+    tokens = TenantTokens(settings.jwt_secret.get_secret_value(), services.clock)
+    callers = Callers(settings.api_key.get_secret_value(), tokens, services.registry)
     publish = PublishEndpoint(services)
     app = Api(
-        ServerErrorMiddleware(Authorized(publish, key), handler=on_mistake),
+        ServerErrorMiddleware(Authorized(publish, callers), handler=on_mistake),
         title="Event Router",
         version="1",
         redoc_url=None,
@@ -86,9 +93,11 @@ def create_app(services: Services) -> Api:
         app.router.routes.append(Route(path, services.health))
     for routes_of in _ROUTES:
         app.include_router(routes_of(services), prefix=PREFIX)
+    app.include_router(token_routes(services, tokens), prefix=PREFIX)
+    app.include_router(portal_routes(services, callers))
     app.include_router(health_routes(services))
     app.add_middleware(BoundedBodies, limit=_BODY_LIMIT, except_path=PATH)
-    app.add_middleware(Authorized, key=key)
+    app.add_middleware(Authorized, callers=callers)
     return app
 
 

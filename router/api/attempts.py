@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,9 +14,12 @@ from event_router.router.api.answers import (
     documented,
     json_response,
 )
+from event_router.router.api.auth import own, own_one
+from event_router.router.api.destinations import existing_destination
 from event_router.router.api.errors import not_found
 from event_router.router.api.events import EventAnswer, OneQuery, event_answer
 from event_router.router.api.queries import (
+    IdPath,
     ListQuery,
     PageInfo,
     TextPath,
@@ -34,6 +38,7 @@ from event_router.schemas.errors import InvalidValue
 
 Status = Literal["success", "failed"]
 Include = Literal["event", "event.data", "response_data", "destination"]
+Includes = tuple[Include, ...]
 
 
 class ResponseData(msgspec.Struct):
@@ -69,26 +74,47 @@ class AttemptsAnswer(msgspec.Struct):
     pagination: PageInfo
 
 
-class OneAttemptQuery(OneQuery):
+class IncludeQuery(BaseModel):
+    """What else to show."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include: Includes = ()
+
+
+class OneAttemptQuery(OneQuery, IncludeQuery):
     """Of which tenant, and what else to show."""
 
-    include: tuple[Include, ...] = ()
+
+class DestinationAttemptsQuery(ListQuery):
+    """Attempts of one destination that match one of each."""
+
+    event_id: Texts = ()
+    topic: Texts = ()
+    status: Status | None = None
+    include: Includes = ()
+
+    def of(self, key: DestinationKey) -> AttemptFilter:
+        return AttemptFilter(
+            tenants=(key.tenant,),
+            events=self.event_id,
+            destinations=(key.destination,),
+            topics=self.topic,
+            status=self.status,
+            time=self.time.range(),
+        )
 
 
-class AttemptsQuery(ListQuery):
+class AttemptsQuery(DestinationAttemptsQuery):
     """Attempts that match one of each."""
 
     tenant_id: Texts = ()
-    event_id: Texts = ()
     destination_id: Texts = ()
     destination_type: Texts = ()
-    topic: Texts = ()
-    status: Status | None = None
-    include: tuple[Include, ...] = ()
 
-    def filter(self) -> AttemptFilter:
+    def filter(self, tenants: tuple[str, ...]) -> AttemptFilter:
         return AttemptFilter(
-            tenants=self.tenant_id,
+            tenants=tenants,
             events=self.event_id,
             destinations=self.destination_id,
             destination_types=self.destination_type,
@@ -108,9 +134,21 @@ class Attempts:
     async def search(self, request: Request) -> Response:
         """The newest first, unless `dir` says otherwise."""
         query = asked(request, AttemptsQuery)
+        return await self._page(query, query.filter(own(request, query.tenant_id)))
+
+    async def search_of(
+        self, request: Request, tenant_id: IdPath, destination_id: IdPath
+    ) -> Response:
+        """The destination's, the newest first, unless `dir` says otherwise."""
+        query = asked(request, DestinationAttemptsQuery)
+        key = DestinationKey(tenant_id, destination_id)
+        await existing_destination(self._services, key)
+        return await self._page(query, query.of(key))
+
+    async def _page(self, query: DestinationAttemptsQuery, wanted: AttemptFilter) -> Response:
         events = _with_events(query.include)
         try:
-            page = await self._log.attempts(query.filter(), query.paging(), with_events=events)
+            page = await self._log.attempts(wanted, query.paging(), with_events=events)
         except InvalidValue as error:
             raise bad_cursor(error) from None
         models = await self._answers(page.models, query.include)
@@ -118,15 +156,27 @@ class Attempts:
 
     async def get(self, request: Request, attempt_id: TextPath) -> Response:
         query = asked(request, OneAttemptQuery)
-        events = _with_events(query.include)
-        found = await self._log.attempt(attempt_id, query.tenant_id, with_event=events)
-        if found is None:
+        tenant = own_one(request, query.tenant_id)
+        return await self._one(attempt_id, tenant, None, query.include)
+
+    async def get_of(
+        self, request: Request, tenant_id: IdPath, destination_id: IdPath, attempt_id: TextPath
+    ) -> Response:
+        query = asked(request, IncludeQuery)
+        await existing_destination(self._services, DestinationKey(tenant_id, destination_id))
+        return await self._one(attempt_id, tenant_id, destination_id, query.include)
+
+    async def _one(
+        self, attempt: str, tenant: str | None, destination: str | None, include: Includes
+    ) -> Response:
+        found = await self._log.attempt(attempt, tenant, with_event=_with_events(include))
+        if found is None or destination not in {None, found.destination}:
             raise not_found("attempt")
-        (answer,) = await self._answers([found], query.include)
+        (answer,) = await self._answers([found], include)
         return json_response(answer)
 
     async def _answers(
-        self, attempts: list[LoggedAttempt], include: tuple[Include, ...]
+        self, attempts: list[LoggedAttempt], include: Includes
     ) -> list[AttemptAnswer]:
         destinations = await self._destinations(attempts) if "destination" in include else {}
         return [
@@ -145,7 +195,7 @@ class Attempts:
         return {destination.key: destination for destination in found}
 
     def _answer(
-        self, attempt: LoggedAttempt, include: tuple[Include, ...], destination: Destination | None
+        self, attempt: LoggedAttempt, include: Includes, destination: Destination | None
     ) -> AttemptAnswer:
         answer = attempt_answer(attempt)
         if "response_data" in include:
@@ -179,15 +229,21 @@ def attempt_answer(attempt: LoggedAttempt) -> AttemptAnswer:
     )
 
 
-def _with_events(include: tuple[Include, ...]) -> bool:
+def _with_events(include: Includes) -> bool:
     return "event" in include or "event.data" in include
 
 
 def attempt_routes(services: Services) -> APIRouter:
-    routes = APIRouter(prefix="/attempts", tags=["attempts"])
+    routes = APIRouter(tags=["attempts"])
     do = Attempts(services)
     page = documented(200, AttemptsAnswer, 400)
     one = documented(200, AttemptAnswer, 404)
-    routes.get("", responses=page, openapi_extra=parameters(AttemptsQuery))(do.search)
-    routes.get("/{attempt_id}", responses=one, openapi_extra=parameters(OneAttemptQuery))(do.get)
+    of = "/tenants/{tenant_id}/destinations/{destination_id}/attempts"
+    for path, answers, query, endpoint in (
+        ("/attempts", page, AttemptsQuery, do.search),
+        ("/attempts/{attempt_id}", one, OneAttemptQuery, do.get),
+        (of, documented(200, AttemptsAnswer, 400, 404), DestinationAttemptsQuery, do.search_of),
+        (f"{of}/{{attempt_id}}", one, IncludeQuery, do.get_of),
+    ):
+        routes.get(path, responses=answers, openapi_extra=parameters(query))(endpoint)
     return routes

@@ -70,9 +70,12 @@ class DestinationPatch(_Topics):
         return field in self.model_fields_set
 
 
-def new_fields(body: DestinationBody, services: Services) -> DestinationFields:
+def new_fields(body: DestinationBody, services: Services, *, admin: bool) -> DestinationFields:
     """What is stored, valid and completed by the sink. Raises InvalidValue."""
-    checked = services.sinks.check(body.type, texts(body.config), texts(body.credentials or {}))
+    sinks = services.sinks
+    given = body.credentials or {}
+    credentials = sinks.merge_credentials(body.type, {}, given, services.clock(), admin=admin)
+    checked = sinks.check(body.type, texts(body.config), texts(credentials))
     return DestinationFields(
         type=body.type,
         topics=checked_topics(body.topics, services.settings),
@@ -94,12 +97,12 @@ def times_of(body: DestinationBody, now: int) -> Times:
 
 
 def patched_fields(
-    before: Destination, patch: DestinationPatch, services: Services
+    before: Destination, patch: DestinationPatch, services: Services, *, admin: bool
 ) -> DestinationFields:
     """All fields of the destination after the change. Raises InvalidValue."""
     if patch.gives("type") and patch.type != before.type:
         raise InvalidValue("type", patch.type, f"{before.type}, which can't be changed")
-    config, credentials = _patched_parts(before, patch, services)
+    config, credentials = _patched_parts(before, patch, services, admin=admin)
     topics, pattern, disabled_at = before.topics, before.filter, before.disabled_at
     if patch.gives("topics"):
         topics = checked_topics(patch.topics, services.settings)
@@ -122,7 +125,7 @@ def patched_fields(
 
 
 def _patched_parts(
-    before: Destination, patch: DestinationPatch, services: Services
+    before: Destination, patch: DestinationPatch, services: Services, *, admin: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     if not (patch.gives("config") or patch.gives("credentials")):
         return before.config, before.credentials
@@ -130,19 +133,17 @@ def _patched_parts(
     if patch.gives("config"):
         config = merged(config, patch.config)
     if patch.gives("credentials"):
-        shown = shown_credentials(before, services.clock())
-        credentials = merged(credentials, _really_given(patch.credentials, shown))
+        now = services.clock()
+        old = {} if patch.credentials is None else credentials
+        given = _really_given(patch.credentials or {}, shown_credentials(before, now))
+        credentials = services.sinks.merge_credentials(before.type, old, given, now, admin=admin)
     checked = services.sinks.check(before.type, texts(config), texts(credentials))
     return checked.config, checked.credentials
 
 
-def _really_given(
-    credentials: dict[str, Any] | None, shown: Mapping[str, str]
-) -> dict[str, Any] | None:
+def _really_given(given: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, Any]:
     """Without what a form sends back as it was shown, stars and all."""
-    if credentials is None:
-        return None
-    return {name: value for name, value in credentials.items() if shown.get(name) != value}
+    return {name: value for name, value in given.items() if shown.get(name) != value}
 
 
 def merged(before: Mapping[str, Any], patch: Mapping[str, Any] | None) -> dict[str, Any]:

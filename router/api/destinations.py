@@ -14,6 +14,7 @@ from event_router.router.api.answers import (
     documented,
     json_response,
 )
+from event_router.router.api.auth import tenant_of
 from event_router.router.api.destination_bodies import (
     DestinationBody,
     DestinationPatch,
@@ -57,11 +58,14 @@ class Destinations:
         self._services = services
         self._registry = services.registry
 
-    async def create(self, tenant_id: IdPath, body: DestinationBody) -> Response:
+    async def create(self, request: Request, tenant_id: IdPath, body: DestinationBody) -> Response:
         """A webhook without a secret gets one, which is shown."""
+        admin = tenant_of(request) is None
+        if not admin and (body.created_at or body.updated_at):
+            raise Refusal(403, "created_at and updated_at are the administrator's to set")
         await existing_tenant(self._services, tenant_id)
         own_id = new_id() if body.id is None else checked_id("id", body.id)
-        fields = new_fields(body, self._services)
+        fields = new_fields(body, self._services, admin=admin)
         times = times_of(body, self._services.clock())
         await self._require_room(tenant_id)
         try:
@@ -84,19 +88,21 @@ class Destinations:
         return self._answer(await existing_destination(self._services, key))
 
     async def update(
-        self, tenant_id: IdPath, destination_id: IdPath, body: DestinationPatch
+        self, request: Request, tenant_id: IdPath, destination_id: IdPath, body: DestinationPatch
     ) -> Response:
         """Holds at the next attempt, which is made at once if one waits."""
         key = DestinationKey(tenant_id, destination_id)
-        changed = await self._updated(key, body)
+        changed = await self._updated(key, body, admin=tenant_of(request) is None)
         await self._wake(key)
         return self._answer(changed)
 
-    async def _updated(self, key: DestinationKey, body: DestinationPatch) -> Destination:
+    async def _updated(
+        self, key: DestinationKey, body: DestinationPatch, *, admin: bool
+    ) -> Destination:
         """Another change meanwhile is kept: ours is made once more, on top of it."""
         for _ in range(_TRIES):
             before = await existing_destination(self._services, key)
-            fields = patched_fields(before, body, self._services)
+            fields = patched_fields(before, body, self._services, admin=admin)
             after = await self._registry.replace(key, fields, before.version)
             if after is not None:
                 return after

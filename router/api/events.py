@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from event_router.router.api.answers import documented, json_response
-from event_router.router.api.errors import not_found
+from event_router.router.api.auth import own, own_one
+from event_router.router.api.errors import Refusal, not_found
 from event_router.router.api.queries import (
     ListQuery,
     PageInfo,
@@ -23,7 +24,7 @@ from event_router.router.api.queries import (
     parameters,
 )
 from event_router.router.api.services import Services
-from event_router.router.store.log_ports import EventFilter, LoggedEvent
+from event_router.router.store.log_ports import EventFilter, Log, LoggedEvent
 from event_router.schemas.errors import InvalidValue
 
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
@@ -61,10 +62,8 @@ class EventsQuery(ListQuery):
     destination_id: Texts = ()
     topic: Texts = ()
 
-    def filter(self) -> EventFilter:
-        return EventFilter(
-            self.id, self.tenant_id, self.destination_id, self.topic, self.time.range()
-        )
+    def filter(self, tenants: tuple[str, ...]) -> EventFilter:
+        return EventFilter(self.id, tenants, self.destination_id, self.topic, self.time.range())
 
 
 class OneQuery(BaseModel):
@@ -112,26 +111,39 @@ class Events:
         """The newest first, unless `dir` says otherwise."""
         query = asked(request, EventsQuery)
         try:
-            page = await self._log.events(query.filter(), query.paging())
+            page = await self._log.events(
+                query.filter(own(request, query.tenant_id)), query.paging()
+            )
         except InvalidValue as error:
             raise bad_cursor(error) from None
         models = [event_answer(event) for event in page.models]
         return json_response(EventsAnswer(models, page_info(query, page)))
 
     async def get(self, request: Request, event_id: TextPath) -> Response:
-        """The newest of that id: another tenant may have used it, or the same one, long ago."""
+        """The newest of that id: the tenant may have used it before, long ago."""
         query = asked(request, OneQuery)
-        event = await self._log.event(event_id, query.tenant_id)
-        if event is None:
-            raise not_found("event")
-        return json_response(event_answer(event))
+        tenant = own_one(request, query.tenant_id)
+        return json_response(event_answer(await existing_event(self._log, event_id, tenant)))
+
+
+async def existing_event(log: Log, event: str, tenant: str | None) -> LoggedEvent:
+    """The tenant's event. Raises Refusal 404; 409 when no tenant is named and several have it."""
+    if tenant is None:
+        tenants = await log.tenants_with(event)
+        if len(tenants) > 1:
+            message = "several tenants have an event of this id: name one in tenant_id"
+            raise Refusal(409, message, {"tenants": tenants})
+    found = await log.event(event, tenant)
+    if found is None:
+        raise not_found("event")
+    return found
 
 
 def event_routes(services: Services) -> APIRouter:
     routes = APIRouter(prefix="/events", tags=["events"])
     do = Events(services)
     page = documented(200, EventsAnswer, 400)
-    one = documented(200, EventAnswer, 404)
+    one = documented(200, EventAnswer, 404, 409)
     routes.get("", responses=page, openapi_extra=parameters(EventsQuery))(do.search)
     routes.get("/{event_id}", responses=one, openapi_extra=parameters(OneQuery))(do.get)
     return routes

@@ -15,6 +15,7 @@ from event_router.router.api.answers import (
     json_response,
     tenant_answer,
 )
+from event_router.router.api.auth import tenant_of
 from event_router.router.api.errors import not_found
 from event_router.router.api.queries import (
     IdPath,
@@ -26,6 +27,7 @@ from event_router.router.api.queries import (
     parameters,
 )
 from event_router.router.api.services import Services
+from event_router.router.store.paging import Page
 from event_router.schemas.destination import Destination, Tenant
 from event_router.schemas.errors import InvalidValue
 
@@ -73,15 +75,29 @@ class Tenants:
     async def search(self, request: Request) -> Response:
         """The newest first, unless `dir` says otherwise; `count` is that of all tenants."""
         query = asked(request, TenantsQuery)
+        caller = tenant_of(request)
+        if caller is not None:
+            return await self._only(caller, query)
         registry = self._services.registry
         try:
             page = await registry.tenants(query.id, query.paging())
         except InvalidValue as error:
             raise bad_cursor(error) from None
+        return await self._page(query, page, await registry.count_tenants())
+
+    async def _only(self, caller: str, query: TenantsQuery) -> Response:
+        """What a tenant sees of all tenants."""
+        itself = await existing_tenant(self._services, caller)
+        query.paging()
+        return await self._page(
+            query, Page([] if query.id and caller not in query.id else [itself]), 1
+        )
+
+    async def _page(self, query: TenantsQuery, page: Page[Tenant], count: int) -> Response:
         by_tenant = await self._destinations_of([tenant.id for tenant in page.models])
         models = [tenant_answer(tenant, by_tenant[tenant.id]) for tenant in page.models]
         info = PageInfo("created_at", query.dir, query.limit, page.next, page.prev)
-        return json_response(TenantsAnswer(models, info, await registry.count_tenants()))
+        return json_response(TenantsAnswer(models, info, count))
 
     async def delete(self, tenant_id: IdPath) -> Response:
         """Its destinations go with it; what waits for them is given up, visibly."""

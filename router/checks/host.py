@@ -9,6 +9,7 @@ from event_router.router.checks.finding import Finding, ok, problem, warning
 from event_router.router.readiness import readiness
 
 SHORTEST_KEY = 16
+SHORTEST_JWT_SECRET = 32
 
 
 async def examine_port(host: str, port: int) -> Finding:
@@ -49,6 +50,18 @@ def examine_key(key: str) -> Finding:
             "set ROUTER_API_KEY to a long random text (openssl rand -hex 32)",
         )
     return ok("api key", "is set")
+
+
+def examine_jwt_secret(secret: str) -> Finding:
+    """RFC 7518 §3.2 on the length."""
+    advice = "set ROUTER_JWT_SECRET to a long random text (openssl rand -hex 32)"
+    if not secret:
+        return warning("tenants' tokens", "there are none: no secret is set", advice)
+    if len(secret.encode()) < SHORTEST_JWT_SECRET:
+        return warning(
+            "tenants' tokens", f"the secret has only {len(secret.encode())} bytes", advice
+        )
+    return ok("tenants' tokens", "the secret is set")
 
 
 def examine_data_dir(path: Path) -> Finding:

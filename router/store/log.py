@@ -50,6 +50,9 @@ class SqlLog:
     async def event(self, event: str, tenant: str | None = None) -> LoggedEvent | None:
         return await self._database.read(partial(queries.find_event, event, tenant))
 
+    async def tenants_with(self, event: str) -> list[str]:
+        return await self._database.read(partial(queries.tenants_with, event))
+
     async def attempts(
         self, wanted: AttemptFilter, paging: Paging, *, with_events: bool = False
     ) -> Page[LoggedAttempt]:

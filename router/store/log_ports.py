@@ -166,6 +166,10 @@ class Log(LogStore, Protocol):
         """The newest one of that id; of that tenant, or of any."""
         ...
 
+    async def tenants_with(self, event: str) -> list[str]:
+        """The tenants that have an event of that id, in order."""
+        ...
+
     async def attempts(
         self, wanted: AttemptFilter, paging: Paging, *, with_events: bool = False
     ) -> Page[LoggedAttempt]: ...

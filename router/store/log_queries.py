@@ -80,6 +80,11 @@ def find_event(id_: str, tenant: str | None, connection: Connection) -> LoggedEv
     return found[0] if found else None
 
 
+def tenants_with(event: str, connection: Connection) -> list[str]:
+    theirs = select(events.c.tenant).where(events.c.id == event, _shown())
+    return list(connection.scalars(theirs.distinct().order_by(events.c.tenant)))
+
+
 def list_attempts(
     wanted: AttemptFilter, sought: Seek, with_events: bool, connection: Connection
 ) -> list[LoggedAttempt]:

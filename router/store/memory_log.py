@@ -136,6 +136,10 @@ class MemoryLog:
         newest = max(found, key=lambda row: (row.received, row.origin), default=None)
         return None if newest is None else self._event(newest)
 
+    async def tenants_with(self, event: str) -> list[str]:
+        rows = self._events.rows()
+        return sorted({row.tenant for row in rows if row.id == event and not self._hidden(row)})
+
     async def attempts(
         self, wanted: AttemptFilter, paging: Paging, *, with_events: bool = False
     ) -> Page[LoggedAttempt]:

@@ -129,7 +129,17 @@ async def test_the_document_names_every_route_and_every_error(world: World) -> N
         ("delete", "/api/v1/tenants/{tenant_id}/destinations/{destination_id}"),
     }
     publish = document["paths"]["/api/v1/publish"]["post"]
-    assert set(publish["responses"]) == {"202", "401", "408", "409", "413", "422", "500", "503"}
+    assert set(publish["responses"]) == {
+        "202",
+        "401",
+        "403",
+        "408",
+        "409",
+        "413",
+        "422",
+        "500",
+        "503",
+    }
     assert _references(document) <= set(document["components"]["schemas"])
     assert "HTTPValidationError" not in document["components"]["schemas"]
 

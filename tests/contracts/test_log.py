@@ -73,6 +73,16 @@ async def test_an_event_comes_back_as_it_was_published(log: Log, history: Histor
     assert (await log.events(EventFilter(), Paging())).models == [found]
 
 
+async def test_tenants_with_an_event_of_an_id_are_known(log: Log, history: History) -> None:
+    for tenant in ("b", "a", "b"):
+        history.event("e1", tenant=tenant)
+    history.event("e2", tenant="c")
+    history.routed(history.event("e1", tenant="d"), "duplicate")
+    await write(log, history.records)
+    assert await log.tenants_with("e1") == ["a", "b"]
+    assert await log.tenants_with("e3") == []
+
+
 async def test_an_event_names_the_destinations_it_has_deliveries_to(
     log: Log, history: History
 ) -> None:
