@@ -61,7 +61,7 @@ async def laid(kind: Kind, database: Database) -> AsyncIterator[Bed]:
     redis = services.own_redis() if kind == "real" else services.valkey()
     started: dict[str, services.Service] = {kafka.own.name: kafka, redis.own.name: redis}
     with TemporaryDirectory(prefix="event-router-bench-") as name:
-        env = environment(kafka.bootstrap, redis.url, Path(name))
+        env = environment(kafka.bootstrap, redis.url, Path(name), KAFKA_SESSION_TIMEOUT="10")
         if kind == "embedded":
             env |= TANSU
         if database == "postgres":
