@@ -83,6 +83,15 @@ def stream_app(
     return app
 
 
+def on_assigned(app: Any, call: Callable[[], None]) -> None:
+    """`call` is called at each assignment of partitions, the first one included."""
+
+    def assigned(*_: Any, **__: Any) -> None:
+        call()
+
+    app.on_partitions_assigned.connect(assigned)
+
+
 def _options(settings: Settings) -> dict[str, Any]:
     """What Faust itself looks at; how Kafka is reached says `kafka_config`."""
     return {

@@ -1,7 +1,7 @@
 """The role `stream`: the Faust app with the hops route and settle."""
 
 from event_router.router.adapters import now_ms
-from event_router.router.faust_app import Hop, run_stream, stream_app
+from event_router.router.faust_app import Hop, on_assigned, run_stream, stream_app
 from event_router.router.retry import policy_from
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps
@@ -34,6 +34,7 @@ async def run(role: Role) -> None:
     hops: dict[str, Hop] = {topics.events: route, topics.attempts: settle}
     note = note_gaps(role, "stream", connected.producer)
     app = stream_app(settings, topics.group("stream"), hops, role.health, note)
+    on_assigned(app, settle.forget)
     role.lag = lambda: app.consumer.known_lag()
     role.waiting = lambda: app.consumer.lag()
     await run_stream(app, role.stop)

@@ -11,6 +11,8 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from event_router.consumers.health import Health
+from event_router.router.faust_app import on_assigned, run_stream, stream_app
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 from tests.faust.apps import DRAIN, Hops, committed, numbered, running, send, settings, start, until
@@ -42,6 +44,21 @@ async def test_what_a_poll_fetched_of_a_topic_arrives_together(
         await hops.finished(400)
     assert len(hops.batches) <= 4
     assert [await committed(kafka.bootstrap, topic, topic, one) for one in range(4)] == [100] * 4
+
+
+async def test_each_assignment_is_told(kafka: Kafka, tmp_path: Path) -> None:
+    topic = unique()
+    await kafka.make_topics({topic: 2})
+    told: list[bool] = []
+    app = stream_app(settings(kafka.bootstrap, tmp_path), topic, {topic: Hops()}, Health())
+    on_assigned(app, lambda: told.append(True))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_stream(app, stop))
+        await until(lambda: len(told) == 1)
+        async with running(settings(kafka.bootstrap, tmp_path), topic, {topic: Hops()}):
+            await until(lambda: len(told) == 2)
+        stop.set()
 
 
 async def test_offsets_wait_for_the_lowest_unfinished_record(kafka: Kafka, tmp_path: Path) -> None:
