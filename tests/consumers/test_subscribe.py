@@ -240,7 +240,7 @@ class Subscriber:
         self.output = output
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.subscriber", config.bootstrap, topic, "g", str(output)],
-            cwd=Path(__file__).parent.parent,
+            cwd=services.ROOT,
         )
 
     def lines(self) -> list[str]:
