@@ -165,6 +165,10 @@ class Schedule(Protocol):
 
     async def remove(self, settled: Sequence[Settled]) -> None: ...
 
+    async def has(self, entries: Sequence[EntryKey]) -> list[bool]:
+        """Whether each is there, waiting or leased, of whatever attempt; one an entry, in order."""
+        ...
+
     async def door(self, destination: DestinationKey, seconds: float) -> None:
         """Closed for `seconds`, at most MAX_DOOR; 0 opens it."""
         ...
@@ -185,6 +189,19 @@ class Schedule(Protocol):
         ...
 
     async def stats(self) -> ScheduleStats: ...
+
+    async def intact(self) -> bool:
+        """Whether what `mark` wrote is still there: if not, everything parked was lost."""
+        ...
+
+    async def mark(self) -> None:
+        """From now on a loss shows in `intact`."""
+        ...
+
+    async def turn(self, owner: str, seconds: float) -> bool:
+        """Whether it is this owner's turn to sweep, for `seconds` from now. Nobody else's is it
+        meanwhile, unless all is lost."""
+        ...
 
     async def aclose(self) -> None: ...
 

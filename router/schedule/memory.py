@@ -64,6 +64,8 @@ class MemorySchedule:
         self._queues: dict[DestinationKey, dict[str, _Entry]] = defaultdict(dict)
         self._doors: dict[DestinationKey, int] = {}
         self._backoff: dict[DestinationKey, Backoff] = {}
+        self._marked = False
+        self._turn = ("", 0)
 
     async def park(self, entries: Sequence[Parked]) -> list[ParkResult]:
         return [self._park(entry) for entry in entries]
@@ -93,6 +95,9 @@ class MemorySchedule:
                 member = member_of(each.head, each.head.round)
                 if member in queue and attempt_of(queue[member].body) <= each.up_to_attempt:
                     del queue[member]
+
+    async def has(self, entries: Sequence[EntryKey]) -> list[bool]:
+        return [entry.member in self._queues[entry.destination] for entry in entries]
 
     async def door(self, destination: DestinationKey, seconds: float) -> None:
         self._doors[destination] = self._now() + round(min(seconds, MAX_DOOR) * 1000)
@@ -128,6 +133,19 @@ class MemorySchedule:
         leased = sum(entry.score % 1 != 0 and entry.score > self._now() for entry in entries)
         return ScheduleStats(len(entries), self._bytes(), leased)
 
+    async def intact(self) -> bool:
+        return self._marked
+
+    async def mark(self) -> None:
+        self._marked = True
+
+    async def turn(self, owner: str, seconds: float) -> bool:
+        holder, until = self._turn
+        if holder != owner and until > self._now():
+            return False
+        self._turn = (owner, self._now() + round(seconds * 1000))
+        return True
+
     async def aclose(self) -> None:
         """Nothing to close."""
 
@@ -136,6 +154,8 @@ class MemorySchedule:
         self._queues.clear()
         self._doors.clear()
         self._backoff.clear()
+        self._marked = False
+        self._turn = ("", 0)
 
     def _park(self, entry: Parked) -> ParkResult:
         key, member = entry_key(entry.delivery.head)

@@ -74,6 +74,7 @@ class RedisSchedule:
         self._time = request(time)
         self._nonces = fractions or nonces()
         self._sentinel = f"{topics.namespace}:schedule"
+        self._turn = f"{topics.namespace}:sweep"
         self._total = 0
         self._total_at = -math.inf
         self._look = functools.lru_cache(10_000)(self._look_request)
@@ -138,6 +139,21 @@ class RedisSchedule:
                 for entry in _removals(each)
             )
             await self._run(self._scripts.remove, self._shards.of(entries))
+
+    async def has(self, entries: Sequence[EntryKey]) -> list[bool]:
+        members: dict[DestinationKey, list[str]] = defaultdict(list)
+        for entry in entries:
+            members[entry.destination].append(entry.member)
+        commands = (("ZMSCORE", self._shards.queue(key), *names) for key, names in members.items())
+        found = {
+            EntryKey(key, member)
+            for (key, names), reply in zip(
+                members.items(), await self._pipe.send(request(*commands)), strict=True
+            )
+            for member, score in zip(names, checked(reply), strict=True)
+            if score is not None
+        }
+        return [entry in found for entry in entries]
 
     async def door(self, destination: DestinationKey, seconds: float) -> None:
         closed = round(min(seconds, MAX_DOOR) * 1000)
@@ -205,12 +221,20 @@ class RedisSchedule:
         return ScheduleStats(sum(replies[::2]), await self._read_total(), sum(leased))
 
     async def intact(self) -> bool:
-        """Whether Redis still has what `mark` wrote: if not, it has lost what was parked."""
         return bool(await self._pipe.call("EXISTS", self._sentinel))
 
     async def mark(self) -> None:
-        """From now on a loss shows in `intact`."""
         await self._pipe.call("SET", self._sentinel, "1")
+
+    async def turn(self, owner: str, seconds: float) -> bool:
+        """By the server's own clock, which tests don't set."""
+        for_ms = ("PX", round(seconds * 1000))
+        if await self._pipe.call("SET", self._turn, owner, "NX", *for_ms) is not None:
+            return True
+        if await self._pipe.call("GET", self._turn) != owner.encode():
+            return False
+        await self._pipe.call("SET", self._turn, owner, *for_ms)
+        return True
 
     async def aclose(self) -> None:
         await self._pipe.aclose()

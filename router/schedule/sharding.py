@@ -53,6 +53,10 @@ class Shards:
     def key(self, shard: int, name: str) -> str:
         return f"{{{self._topics.namespace}r{shard}}}{name}"
 
+    def queue(self, destination: DestinationKey) -> str:
+        place = self.place(destination)
+        return self.key(place.shard, f"q:{place.name}")
+
     def of(self, entries: Iterable[Entry]) -> list[ShardCall]:
         """The entries by shard, and within one by destination, otherwise in order."""
         queues: dict[Place, list[tuple[int, Entry]]] = defaultdict(list)

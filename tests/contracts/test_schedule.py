@@ -1,5 +1,6 @@
 """The contract of `Schedule`, on memory, Redis and Valkey, by a clock that the tests set."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -16,6 +17,7 @@ from event_router.consumers.ports import (
     Parked,
     ScheduleStats,
     Settled,
+    entry_key,
 )
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.schedule.layout import Bounds, encode_body
@@ -427,6 +429,47 @@ async def test_failures_in_a_row_are_kept_until_they_are_forgotten(world: World)
     assert await world.schedule.backoff([key("d1"), key("d2")]) == {key("d2"): Backoff(2)}
 
 
+async def test_has_says_of_each_entry_whether_it_waits_or_is_leased(world: World) -> None:
+    parked = [Parked(delivery(n, to), 0) for n, to in ((1, "d1"), (2, "d1"), (1, "d2"))]
+    await world.schedule.park(parked)
+    await claim(world, 1)
+    asked = [
+        entry_key(delivery(n, to).head)
+        for n, to in ((3, "d1"), (1, "d1"), (1, "d3"), (1, "d2"), (2, "d1"), (2, "d2"))
+    ]
+    assert await world.schedule.has(asked) == [False, True, False, True, True, False]
+
+
+async def test_has_knows_an_entry_whatever_its_attempt_but_not_another_round(world: World) -> None:
+    await world.schedule.park([Parked(delivery(attempt=3, round=1), BEGIN + 9)])
+    rounds = [entry_key(delivery(round=number).head) for number in range(3)]
+    assert await world.schedule.has(rounds) == [False, True, False]
+
+
+async def test_has_nothing_once_all_is_lost(world: World) -> None:
+    await world.schedule.park([Parked(delivery(), 0)])
+    await world.lose_everything()
+    assert await world.schedule.has([entry_key(delivery().head)]) == [False]
+
+
+async def test_a_loss_of_everything_shows_once_it_was_marked(world: World) -> None:
+    assert not await world.schedule.intact()
+    await world.schedule.mark()
+    assert await world.schedule.intact()
+    await world.lose_everything()
+    assert not await world.schedule.intact()
+
+
+async def test_one_sweeps_at_a_time(world: World) -> None:
+    assert await world.schedule.turn("a", 60)
+    assert not await world.schedule.turn("b", 60)
+    assert await world.schedule.turn("a", 0.001)
+    await asyncio.sleep(0.01)
+    await world.advance(10)
+    assert await world.schedule.turn("b", 60)
+    assert not await world.schedule.turn("a", 60)
+
+
 async def test_stats_count_what_is_leased_now(world: World) -> None:
     entries = [delivery(n, f"d{n}") for n in range(4)]
     await world.schedule.park([Parked(d, BEGIN + 1) for d in entries])
@@ -448,6 +491,7 @@ async def test_calls_without_entries_do_nothing(world: World) -> None:
     await schedule.remove([])
     await schedule.set_backoff({})
     assert await schedule.backoff([]) == {}
+    assert await schedule.has([]) == []
     assert (await schedule.due([], {})).due == []
 
 
