@@ -613,6 +613,15 @@ class Admin:
                 ends = await lookup.end_offsets(places)
         return {tuple(place): int(end) for place, end in ends.items()}
 
+    async def done(self, group: str, topic: str) -> dict[Partition, int]:
+        """What the group has before it in each partition: its commit, or the earliest record."""
+        async with _Lookup(self._config) as lookup:
+            places = await self._places(topic)
+            with ours(self._config, topic):
+                earliest = await lookup.beginning_offsets(places)
+        begins = {tuple(place): int(begin) for place, begin in earliest.items()}
+        return begins | await self.committed(group, topic)
+
     async def committed(self, group: str, topic: str) -> dict[Partition, int]:
         """What the group has committed; partitions without a commit are not in it."""
         async with _Lookup(self._config, group) as lookup:

@@ -11,7 +11,7 @@ from event_router.schemas.record import Message, Place, Record, place_of
 
 @dataclass(slots=True)
 class MemoryBroker:
-    """Implements the port Producer, and hands records to groups until they are done.
+    """Implements the ports Producer and Offsets, and hands records to groups until they are done.
 
     `clock` gives ms since the epoch. Topics come into being when they are written to.
     """
@@ -50,6 +50,17 @@ class MemoryBroker:
 
     def records(self, topic: str) -> list[Record]:
         return [record for (name, _), log in self.logs.items() if name == topic for record in log]
+
+    async def ends(self, topic: str) -> dict[tuple[str, int], int]:
+        return {(topic, number): len(self.logs[topic, number]) for number in range(self.partitions)}
+
+    async def done(self, group: str, topic: str) -> dict[tuple[str, int], int]:
+        """As a group commits: up to the lowest unfinished offset."""
+        done = await self.ends(topic)
+        for record in self.unfinished(group, topic):
+            place = (topic, record.partition)
+            done[place] = min(done[place], record.offset)
+        return done
 
     def unfinished(self, group: str, topic: str) -> list[Record]:
         """What a member of the group that begins anew would read."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from event_router.consumers.kafka import Admin, NewTopicSpec
-from event_router.router.adapters import kafka_config, message_limits, open_schedule
+from event_router.router.adapters import kafka_config, message_limits
 from event_router.router.redis_pipe import RedisPipe, check_redis
 from event_router.router.settings import Settings
 from event_router.router.store.migrate import migrate
@@ -32,7 +32,6 @@ async def initialise(settings: Settings) -> AsyncIterator[Step]:
     redis = RedisPipe(settings.redis)
     try:
         await check_redis(redis)
-        await open_schedule(settings, topics, redis).mark()
     finally:
         await redis.aclose()
     yield Step("redis", "fit to hold the schedule")

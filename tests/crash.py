@@ -1,5 +1,6 @@
 """A process that dies at a chosen call of a port, before or after the call's effect."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +15,23 @@ class Crash(BaseException):
 
 @dataclass
 class Fuse:
-    """Burns at the `at`th call (from 1) of any port, once. `at=0` never does, and counts."""
+    """Burns at the `at`th call (from 1) of any port, once. `at=0` never does, and counts.
+
+    `latency` gives the seconds that a call takes, before its effect and after it.
+    """
 
     at: int
     moment: Moment
+    latency: Callable[[], float] | None = None
     calls: int = 0
     burnt: str | None = None
 
     def wrap(self, port: Any) -> Any:
         return _Fused(port, self)
+
+    async def take_time(self) -> None:
+        if self.latency is not None:
+            await asyncio.sleep(self.latency())
 
     def burn(self, moment: Moment, name: str) -> None:
         if moment == self.moment:
@@ -47,8 +56,11 @@ class _Fused:
             mine = self._fuse.calls == self._fuse.at
             if mine:
                 self._fuse.burn("before", f"{type(self._port).__name__}.{name}")
+            await self._fuse.take_time()
             try:
-                return await method(*args, **kwargs)
+                result = await method(*args, **kwargs)
+                await self._fuse.take_time()
+                return result
             finally:
                 if mine:
                     self._fuse.burn("after", f"{type(self._port).__name__}.{name}")

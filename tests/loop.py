@@ -1,10 +1,10 @@
-"""The whole loop in one process: the real hops and the real worker over ports in memory.
+"""The whole loop in one process: the real hops, worker and sweep over ports in memory.
 
-What a process holds in its memory is a `Life`; what outlives it is the `World`.
+What a process holds in its memory is a `Life`; what outlives it is the `World`. Time is virtual.
 """
 
 import asyncio
-import time
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ import msgspec
 
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
+from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Sink, TenantView
@@ -23,6 +24,9 @@ from event_router.router.route import Route
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
 from event_router.router.settle import Settle
+from event_router.router.store.memory_log import MemoryLog
+from event_router.router.sweep import Sweep, SweepPace
+from event_router.router.sweeper import Sweeper, SweeperPace
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.destination import Destination
@@ -31,14 +35,11 @@ from event_router.schemas.record import Record
 from event_router.schemas.topics import Topics
 from event_router.schemas.wire import read_dead
 from tests.crash import Crash, Fuse
+from tests.virtual_time import virtual_clock
 
-SPEED = 200
 POLICY = RetryPolicy(FixedDelays((1.0,)), limit=3, max_age=3600)
-
-
-def fast_clock() -> int:
-    """Milliseconds that pass SPEED times as fast: a lease of 15 s is over in 0.3."""
-    return int(time.monotonic() * 1000 * SPEED)
+ROOM = Bounds.of(1 << 24)
+SWEEP = SweepPace(page=3, look=5, park=2, probe=1)
 
 
 def destination(name: str, **changes: object) -> Destination:
@@ -82,11 +83,10 @@ class Receiver:
     answers: dict[str, list[Exception]] = field(default_factory=dict)
     received: Counter[tuple[str, str]] = field(default_factory=Counter)
     bodies: set[bytes] = field(default_factory=set)
-    delay: float = 0.0
+    delay: Callable[[], float] = float
 
     async def deliver(self, delivery: Delivery) -> Answer:
-        if self.delay:
-            await asyncio.sleep(self.delay)
+        await asyncio.sleep(self.delay())
         waiting = self.answers.get(delivery.head.destination)
         if waiting:
             raise waiting.pop(0)
@@ -113,12 +113,13 @@ class Disabled:
 
 
 class World:
-    """Kafka, Redis, the registry and the receivers."""
+    """Kafka, Redis, the registry, the log and the receivers."""
 
-    def __init__(self, clock: Callable[[], int] = fast_clock) -> None:
+    def __init__(self, clock: Callable[[], int] = virtual_clock, bounds: Bounds = ROOM) -> None:
         self.topics = Topics(partitions=4, shards=8)
         self.broker = MemoryBroker(clock, self.topics.partitions)
-        self.schedule = MemorySchedule(self.topics, Bounds.of(1 << 24), clock=clock)
+        self.schedule = MemorySchedule(self.topics, bounds, clock=clock)
+        self.log = MemoryLog()
         self.duplicates = MemoryDuplicates(window=3600)
         self.directory = StaticDirectory()
         self.receiver = Receiver()
@@ -143,26 +144,31 @@ class World:
         ]
 
     async def settled(self) -> bool:
-        """Nothing is unfinished, and nothing waits in the schedule."""
-        read = (
-            ("stream", self.topics.events),
-            ("deliver", self.topics.deliveries),
-            ("stream", self.topics.attempts),
-        )
-        unfinished = any(self.broker.unfinished(group, topic) for group, topic in read)
-        return not unfinished and (await self.schedule.stats()).entries == 0
+        """Nothing is unfinished, nothing waits in the schedule, and the log says so, too."""
+        topics, unfinished = self.topics, self.broker.unfinished
+        reading = [("log", topic) for topic in topics.all]
+        reading += [
+            ("stream", topics.events),
+            ("deliver", topics.deliveries),
+            ("stream", topics.attempts),
+        ]
+        if any(unfinished(topics.group(role), topic) for role, topic in reading):
+            return False
+        if (await self.schedule.stats()).entries:
+            return False
+        return not await self.log.unsettled(virtual_clock() + 1, 1)
 
     async def run_until_settled(self, fuse: Fuse | None = None, lives: int = 1) -> None:
         """Runs the loop, in a new life after a crash."""
         fuse = fuse or Fuse(0, "before")
         for _ in range(lives):
-            if await self._lives_through(fuse):
+            if await self.lives_through(fuse):
                 return
         raise AssertionError(f"still not settled after {lives} lives")
 
-    async def _lives_through(self, fuse: Fuse) -> bool:
+    async def lives_through(self, fuse: Fuse) -> bool:
         crashed = False
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(3600):
             try:
                 await Life(self, fuse).run()
             except* Crash:
@@ -175,12 +181,14 @@ class Life:
 
     def __init__(self, world: World, fuse: Fuse) -> None:
         self.world = world
+        self.dice = random.Random(fuse.at)
         broker = fuse.wrap(world.broker)
         schedule = fuse.wrap(world.schedule)
         directory = fuse.wrap(world.directory)
+        log = fuse.wrap(world.log)
         health = Health()
         self.route = Route(
-            world.topics, directory, fuse.wrap(world.duplicates), broker, health, fast_clock
+            world.topics, directory, fuse.wrap(world.duplicates), broker, health, virtual_clock
         )
         self.settle = Settle(
             world.topics,
@@ -190,7 +198,7 @@ class Life:
             fuse.wrap(world.disabled),
             POLICY,
             health,
-            fast_clock,
+            virtual_clock,
         )
         receiver: Sink = fuse.wrap(world.receiver)
         self.worker = DeliveryWorker(
@@ -201,43 +209,68 @@ class Life:
             sinks=OpenSinks(lambda _: receiver),
             done=self.delivered,
             health=health,
-            clock=fast_clock,
-            limits=WorkerLimits(slots=16, keep_every=0.01, poll_every=0.01, flush_pause=0.001),
+            clock=virtual_clock,
+            limits=WorkerLimits(slots=16, poll_every=0.5),
         )
+        self.writer = LogWriter(world.topics, log, health)
+        sweep = Sweep(world.topics, log, schedule, broker, directory, POLICY, SWEEP)
+        self.sweeper = Sweeper(sweep, virtual_clock, SweeperPace(every=5, grace=10, hurry=30))
         self.taken: set[tuple[int, int]] = set()
         self.stop = asyncio.Event()
 
     async def run(self) -> None:
         self.worker.assigned(range(self.world.topics.partitions))
+        topics = self.world.topics
         async with asyncio.TaskGroup() as group:
             group.create_task(self.worker.run(self.stop, drain=1.0), name="worker")
-            group.create_task(self._drive(), name="drive")
+            reading = [
+                group.create_task(work, name=name)
+                for name, work in (
+                    ("route", self._hop("stream", [topics.events], self.route)),
+                    ("settle", self._hop("stream", [topics.attempts], self.settle)),
+                    ("log", self._hop("log", topics.all, self.writer.write)),
+                    ("take", self._take()),
+                    ("sweep", self.sweeper.run()),
+                )
+            ]
+            while not await self.world.settled():
+                await asyncio.sleep(0.5)
+            for task in reading:
+                task.cancel()
+            self.stop.set()
 
-    async def _drive(self) -> None:
-        topics, broker = self.world.topics, self.world.broker
-        while not await self.world.settled():
-            await self._hop("stream", topics.events, self.route)
+    async def _take(self) -> None:
+        broker, topics = self.world.broker, self.world.topics
+        while True:
             deliveries = [
                 record
-                for record in broker.unfinished("deliver", topics.deliveries)
+                for record in broker.unfinished(topics.group("deliver"), topics.deliveries)
                 if (record.partition, record.offset) not in self.taken
             ]
             self.taken.update((record.partition, record.offset) for record in deliveries)
-            await self.worker.take(deliveries)
-            await self._hop("stream", topics.attempts, self.settle)
-            await asyncio.sleep(0.002)
-        self.stop.set()
+            if deliveries:
+                await self.worker.take(deliveries)
+            await self._between_polls()
 
     async def _hop(
-        self, group: str, topic: str, hop: Callable[[Sequence[Record]], Awaitable[None]]
+        self,
+        role: str,
+        topics: Collection[str],
+        hop: Callable[[Sequence[Record]], Awaitable[None]],
     ) -> None:
-        records = self.world.broker.unfinished(group, topic)
-        if records:
-            await hop(records)
-            self.world.broker.finish(group, records)
+        broker, group = self.world.broker, self.world.topics.group(role)
+        while True:
+            records = [record for topic in topics for record in broker.unfinished(group, topic)]
+            if records:
+                await hop(records)
+                broker.finish(group, records)
+            await self._between_polls()
+
+    async def _between_polls(self) -> None:
+        await asyncio.sleep(self.dice.uniform(0.02, 0.6))
 
     def delivered(self, records: Sequence[Record]) -> None:
-        self.world.broker.finish("deliver", records)
+        self.world.broker.finish(self.world.topics.group("deliver"), records)
 
 
 def unavailable(code: str = "500", *, retry_after: float | None = None) -> Unavailable:

@@ -5,6 +5,7 @@ import pytest
 
 from tests.crash import Fuse, Moment
 from tests.loop import World, destination, unavailable
+from tests.virtual_time import run_virtually
 
 EVENTS = ("e1", "e2", "e3")
 
@@ -35,10 +36,15 @@ async def run(at: int, moment: Moment) -> Fuse:
     return fuse
 
 
-async def test_without_a_crash_everything_is_delivered_once_or_dead() -> None:
+async def without_a_crash() -> World:
     here = world()
     await here.publish(*EVENTS)
     await here.run_until_settled()
+    return here
+
+
+def test_without_a_crash_everything_is_delivered_once_or_dead() -> None:
+    here = run_virtually(without_a_crash())
     assert set(here.receiver.received.values()) == {1}
     assert len(here.receiver.received) == 2 * len(EVENTS)
     assert sorted(here.dead()) == [("broken", event, "retries_exhausted") for event in EVENTS]
@@ -46,6 +52,6 @@ async def test_without_a_crash_everything_is_delivered_once_or_dead() -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("at", range(1, 81))
-async def test_no_single_crash_loses_an_event(at: int, moment: Moment) -> None:
-    fuse = await run(at, moment)
+def test_no_single_crash_loses_an_event(at: int, moment: Moment) -> None:
+    fuse = run_virtually(run(at, moment))
     assert fuse.burnt is not None, f"the loop makes fewer than {at} calls: sweep fewer"

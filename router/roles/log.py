@@ -1,4 +1,5 @@
-"""The role `log`: an ordinary subscriber of all four topics, which writes them to SQL."""
+"""The role `log`: an ordinary subscriber of all four topics, which writes them to SQL. Having the
+log, it sweeps, too."""
 
 import asyncio
 import logging
@@ -7,10 +8,13 @@ from functools import partial
 from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
-from event_router.router.adapters import kafka_config, now_ms, open_producer
+from event_router.router.adapters import kafka_config, now_ms
+from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
+from event_router.router.roles.sweep import open_sweep
 from event_router.router.store.log import SqlLog
+from event_router.router.sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
 
@@ -22,31 +26,33 @@ PRUNE_EVERY = 600.0
 
 
 async def run(role: Role) -> None:
-    settings, topics = role.settings, role.topics
+    settings, topics, connected = role.settings, role.topics, connect(role)
     store = SqlLog(settings.log_url)
-    producer = open_producer(settings, topics, role.health)
-    for close in (store.aclose, producer.aclose):
-        role.closing.push_async_callback(close)
+    role.closing.push_async_callback(store.aclose)
     writer = LogWriter(topics, store, role.health)
     subscription = Subscription(
         list(topics.all),
         topics.group("log"),
         kafka=kafka_config(settings),
         reading=Reading(drain=settings.drain_timeout, pace=GATHER, max_records=10_000),
-        callbacks=Callbacks(gap=note_gaps(role, "log", producer)),
+        callbacks=Callbacks(gap=note_gaps(role, "log", connected.producer)),
         health=role.health,
     )
-    role.counts["log"] = writer.counts
+    sweep = open_sweep(role, connected, store)
+    sweeper = Sweeper(sweep, now_ms)
+    role.counts |= {"log": writer.counts, "sweep": sweep.counts}
     role.lag = lambda: subscription.lag
     role.waiting = subscription.ask_lag
     async with asyncio.TaskGroup() as group, subscription:
         stopper = group.create_task(_stop(role, subscription), name="stop reading")
         pruner = group.create_task(_prune(role, store), name="prune the log")
+        sweeping = group.create_task(sweeper.run(), name="sweep")
         async for records in subscription:
             await writer.write(records)
             subscription.done(records)
         stopper.cancel()
         pruner.cancel()
+        sweeping.cancel()
 
 
 async def _stop(role: Role, subscription: Subscription) -> None:

@@ -1,6 +1,7 @@
 """The delivery worker over ports in memory: what it starts, what it keeps, how it lets go."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,9 +15,17 @@ from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.record import Place, Record
 from event_router.schemas.wire import delivery_message, read_outcome
-from tests.loop import World, destination, fast_clock, unavailable
+from tests.loop import World, destination, unavailable
 
 LIMITS = WorkerLimits(slots=16, slow_after=0.1, keep_every=0.01, poll_every=0.01, flush_pause=0.001)
+
+
+SPEED = 200
+
+
+def fast_clock() -> int:
+    """Milliseconds that pass SPEED times as fast: a lease of 15 s is over in 0.075."""
+    return int(time.monotonic() * 1000 * SPEED)
 
 
 @asynccontextmanager
@@ -72,7 +81,7 @@ async def entries(world: World) -> int:
 
 
 async def test_an_offset_is_done_once_its_attempt_is_in_kafka() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d"))
     async with working(world) as worker:
         await worker.take(await records(world, delivery()))
@@ -84,7 +93,7 @@ async def test_an_offset_is_done_once_its_attempt_is_in_kafka() -> None:
 async def test_an_attempt_that_takes_long_holds_no_offset_and_is_made_once() -> None:
     world = World(now_ms)
     world.directory.put(destination("d"))
-    world.receiver.delay = 0.3
+    world.receiver.delay = lambda: 0.3
     async with working(world) as worker:
         await worker.take(await records(world, delivery()))
         await until(lambda: unfinished(world) == 0)
@@ -100,7 +109,7 @@ async def test_an_attempt_that_takes_long_holds_no_offset_and_is_made_once() -> 
 async def test_a_lease_is_renewed_for_as_long_as_the_attempt_runs() -> None:
     world = World(now_ms)
     world.directory.put(destination("d"))
-    world.receiver.delay = 0.6
+    world.receiver.delay = lambda: 0.6
     limits = replace(LIMITS, lease=0.15)
     async with working(world, limits) as worker:
         await worker.take(await records(world, delivery()))
@@ -110,9 +119,9 @@ async def test_a_lease_is_renewed_for_as_long_as_the_attempt_runs() -> None:
 
 
 async def test_what_still_runs_at_the_stop_is_parked_with_the_same_attempt() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d"))
-    world.receiver.delay = 30.0
+    world.receiver.delay = lambda: 30.0
     async with working(world) as worker:
         await worker.take(await records(world, delivery()))
     assert unfinished(world) == 0
@@ -124,7 +133,7 @@ async def test_what_still_runs_at_the_stop_is_parked_with_the_same_attempt() -> 
 async def test_partitions_that_go_leave_no_offset_behind() -> None:
     world = World(now_ms)
     world.directory.put(destination("d"))
-    world.receiver.delay = 0.3
+    world.receiver.delay = lambda: 0.3
     async with working(world) as worker:
         await worker.take(await records(world, delivery()))
         await worker.release(range(world.topics.partitions), drain=0.02)
@@ -134,7 +143,7 @@ async def test_partitions_that_go_leave_no_offset_behind() -> None:
 
 
 async def test_a_disabled_destination_keeps_what_waits_until_it_is_enabled() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d", disabled_at=1))
     async with working(world) as worker:
         await worker.take(await records(world, delivery()))
@@ -147,7 +156,7 @@ async def test_a_disabled_destination_keeps_what_waits_until_it_is_enabled() -> 
 
 
 async def test_a_deleted_destination_is_reported_as_such() -> None:
-    world = World()
+    world = World(fast_clock)
     async with working(world) as worker:
         await worker.take(await records(world, delivery()))
         await until(lambda: len(attempts(world)) == 1)
@@ -156,9 +165,9 @@ async def test_a_deleted_destination_is_reported_as_such() -> None:
 
 
 async def test_what_finds_no_room_waits_a_moment_in_line_and_is_never_parked() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d"))
-    world.receiver.delay = 0.01
+    world.receiver.delay = lambda: 0.01
     many = [delivery(f"e{number}") for number in range(10)]
     async with working(world, replace(LIMITS, slow_after=5.0)) as worker:
         await worker.take(await records(world, *many))
@@ -169,21 +178,21 @@ async def test_what_finds_no_room_waits_a_moment_in_line_and_is_never_parked() -
 
 
 async def test_what_waits_long_is_parked_and_comes_back_when_there_is_room() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d"))
-    world.receiver.delay = 0.25
+    world.receiver.delay = lambda: 0.25
     many = [delivery(f"e{number}") for number in range(5)]
     async with working(world) as worker:
         await worker.take(await records(world, *many))
         await until(lambda: unfinished(world) == 0)
         assert worker.counts.held == 3
-        world.receiver.delay = 0.0
+        world.receiver.delay = lambda: 0.0
         await until(lambda: len(attempts(world)) == 5)
     assert set(world.receiver.received.values()) == {1}
 
 
 async def test_told_to_park_it_attempts_nothing_new() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d"))
     async with working(world) as worker:
         worker.park_everything()
@@ -195,7 +204,7 @@ async def test_told_to_park_it_attempts_nothing_new() -> None:
 
 
 async def test_after_failures_in_a_row_only_a_probe_is_sent_until_one_succeeds() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d"))
     world.receiver.answers["d"] = [unavailable("500")] * 6
     for number in range(6):
@@ -210,7 +219,7 @@ async def test_after_failures_in_a_row_only_a_probe_is_sent_until_one_succeeds()
 
 
 async def test_retry_after_shuts_the_door_for_the_destination() -> None:
-    world = World()
+    world = World(fast_clock)
     world.directory.put(destination("d"))
     world.receiver.answers["d"] = [unavailable("429", retry_after=30.0)]
     async with working(world) as worker:
@@ -224,7 +233,7 @@ async def test_retry_after_shuts_the_door_for_the_destination() -> None:
 
 
 async def test_a_record_that_is_no_delivery_goes_to_dead() -> None:
-    world = World()
+    world = World(fast_clock)
     odd = Record(world.topics.deliveries, 0, 0, 1, None, b"?", ())
     async with working(world) as worker:
         await worker.take([odd])

@@ -1,0 +1,63 @@
+"""When to sweep: slowly all the time, and at once when the schedule was lost."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from event_router.router.sweep import Sweep
+from event_router.schemas.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SweeperPace:
+    """Seconds. What had something to do within `grace` is left alone, but not for `hurry` after a
+    loss: whoever had it in hand when all was lost has done with it by then."""
+
+    check: float = 1.0
+    every: float = 15.0
+    grace: float = 60.0
+    hurry: float = 120.0
+
+
+@dataclass(slots=True)
+class Sweeper:
+    """Sweeps for as long as it runs. `clock` gives ms since the epoch.
+
+    Trouble of a dependency is waited out: deliveries go on without it.
+    """
+
+    sweep: Sweep
+    clock: Callable[[], int]
+    pace: SweeperPace = SweeperPace()
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _hurried_until: int = 0
+    _next: int = 0
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except Unavailable as trouble:
+                log.warning("sweep.postponed", extra={"why": str(trouble)})
+                await self.pause(self.pace.check)
+            await self.pause(self.pace.check)
+
+    async def _once(self) -> None:
+        schedule = self.sweep.schedule
+        if not await schedule.intact():
+            # Marked first: another loss during the pass shows, too.
+            await schedule.mark()
+            self._hurried_until = self.clock() + round(self.pace.hurry * 1000)
+            detail = "Redis is new, or lost what it held: sweeping at once"
+            log.warning("schedule.unmarked", extra={"detail": detail})
+        now = self.clock()
+        hurry = now < self._hurried_until
+        if hurry or now >= self._next:
+            grace = 0 if hurry else round(self.pace.grace * 1000)
+            parked = await self.sweep(now - grace, hurry=hurry)
+            # What was parked made place at the front: there may be more.
+            rest = 0 if parked else round(self.pace.every * 1000)
+            self._next = self.clock() + rest
