@@ -61,7 +61,8 @@ class WorkerLimits:
 
 @dataclass(slots=True)
 class DeliveryCounts:
-    """What this process has attempted since it started."""
+    """What this process has attempted since it started. `schedule_full` deliveries had no room in
+    the schedule, and wait in the log."""
 
     delivered: int = 0
     failed: int = 0
@@ -244,25 +245,17 @@ class DeliveryWorker:
         return not self.room.is_shut(key, now)
 
     async def _park(self, waiting: Sequence[Waiting]) -> None:
-        """Into the schedule, as soon as there is room; then the offsets are done."""
+        """Into the schedule; then the offsets are done. What is refused for want of room is owed
+        all the same: the log knows, and the router's sweep parks it when there is room."""
         if not waiting:
             return
         entries = [Parked(one.delivery, 0) for one in waiting]
         results = await persist("redis", lambda: self.schedule.park(entries), self.health)
-        refused = [
-            dead_message(
-                dead_of(
-                    one.record, "schedule_full", "no room in Redis", self.clock(), one.delivery.head
-                ),
-                self.topics,
-            )
-            for one, result in zip(waiting, results, strict=True)
-            if result == "refused"
-        ]
-        self.counts.held += len(waiting) - len(refused)
-        self.counts.schedule_full += len(refused)
+        refused = results.count("refused")
+        self.counts.held += len(waiting) - refused
+        self.counts.schedule_full += refused
         if refused:
-            await self.producer.send(refused)
+            log.warning("schedule.full", extra={"deliveries": refused})
         self.done([one.record for one in waiting])
 
     # -- attempts -------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ class Disabler(Protocol):
 
 @dataclass(slots=True)
 class SettleCounts:
-    """What this process has settled since it started."""
+    """What this process has settled since it started. `schedule_full` retries had no room in the
+    schedule, and wait in the log."""
 
     delivered: int = 0
     retried: int = 0
@@ -61,7 +62,7 @@ class _Effects:
     """What a batch of attempts leads to."""
 
     dead: list[Message] = field(default_factory=list)
-    parked: list[tuple[Record, Attempt, Parked]] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
     gone: list[tuple[DestinationKey, int]] = field(default_factory=list)
 
@@ -135,7 +136,7 @@ class Settle:
         match decide(policy, head, self.clock(), dice_of(delivery)):
             case Retry(at):
                 later = msgspec.structs.replace(delivery, attempt=delivery.attempt + 1)
-                effects.parked.append((record, attempt, Parked(Delivery(later, attempt.data), at)))
+                effects.parked.append(Parked(Delivery(later, attempt.data), at))
             case GiveUp(reason):
                 effects.dead.append(self._dead(record, attempt, reason))
                 effects.settled.append(Settled(delivery, delivery.attempt))
@@ -149,24 +150,21 @@ class Settle:
         if effects.dead:
             await self.producer.send(effects.dead)
         if effects.parked:
-            await self._park(effects)
+            await self._park(effects.parked)
         if effects.settled:
             await persist("redis", lambda: self.schedule.remove(effects.settled), self.health)
         for key, at in effects.gone:
             await persist("database", partial(self._disable, key, at), self.health)
 
-    async def _park(self, effects: _Effects) -> None:
-        entries = [entry for _, _, entry in effects.parked]
-        results = await persist("redis", lambda: self.schedule.park(entries), self.health)
-        refused = [
-            self._dead(record, attempt, "schedule_full")
-            for (record, attempt, _), result in zip(effects.parked, results, strict=True)
-            if result == "refused"
-        ]
-        self.counts.retried += len(entries) - len(refused)
-        self.counts.schedule_full += len(refused)
+    async def _park(self, parked: Sequence[Parked]) -> None:
+        """What is refused for want of room is owed all the same: the log knows, and sweep parks
+        it when there is room."""
+        results = await persist("redis", lambda: self.schedule.park(parked), self.health)
+        refused = results.count("refused")
+        self.counts.retried += len(parked) - refused
+        self.counts.schedule_full += refused
         if refused:
-            await self.producer.send(refused)
+            log.warning("schedule.full", extra={"retries": refused})
 
     async def _disable(self, key: DestinationKey, at: int) -> None:
         if await self.disabler.disable_unless_changed_since(key, at, "gone"):

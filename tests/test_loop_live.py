@@ -15,6 +15,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from event_router.consumers.kafka import KafkaConfig
+from event_router.router.redis_pipe import RedisPipe
 from event_router.router.store.log import SqlLog
 from event_router.router.store.log_ports import DeadFilter
 from event_router.router.store.paging import Paging
@@ -30,20 +31,30 @@ TENANT = "acme"
 
 
 class Receiver:
-    """Answers 200, but per path what `answers` holds before; keeps all requests by path."""
+    """Answers 200, but per path what `answers` holds before, and 503 where it is `down`; keeps all
+    requests by path."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[int]] = {}
         self.requests: list[Request] = []
+        self.taken: list[Request] = []
+        self.down: set[str] = set()
 
     async def __call__(self, reader: Reader, writer: Writer) -> None:
         while True:
             request = await read_request(reader)
             self.requests.append(request)
-            waiting = self.answers.get(self._path(request))
-            status = waiting.pop(0) if waiting else 200
+            status = self._status(self._path(request))
+            if status < 300:
+                self.taken.append(request)
             writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\nok".encode())
             await writer.drain()
+
+    def _status(self, path: str) -> int:
+        if path in self.down:
+            return 503
+        waiting = self.answers.get(path)
+        return waiting.pop(0) if waiting else 200
 
     def _path(self, request: Request) -> str:
         return request.line.split()[1]
@@ -51,6 +62,10 @@ class Receiver:
     def got(self, path: str) -> Counter[str]:
         """How often each event came to `path`, whatever was answered."""
         return Counter(one.header("webhook-id") for one in self.requests if self._path(one) == path)
+
+    def delivered(self, path: str) -> Counter[str]:
+        """How often each event was taken at `path`."""
+        return Counter(one.header("webhook-id") for one in self.taken if self._path(one) == path)
 
 
 @pytest.fixture(params=["kafka-sqlite", "kafka-postgres", "embedded"])
@@ -265,6 +280,33 @@ async def test_a_kill_of_any_role_at_any_moment_loses_nothing(
             return {event["id"] for event in page["models"]} == ids
 
         await here.until(logged)
+
+
+async def test_redis_emptied_in_a_storm_of_retries_delays_and_loses_nothing(
+    kafka: services.Kafka, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    async with loop((kafka.bootstrap, redis_url, {}), namespace, tmp_path) as here:
+        await here.ask("PUT", f"/tenants/{TENANT}", 201)
+        await here.make_destination("down")
+        here.receiver.down.add("/down")
+        ids = {f"e{number}" for number in range(300)}
+        await here.write(*(binary(here.system.topics.events, one) for one in sorted(ids)))
+        await here.until(lambda: len(here.receiver.requests) > 100)
+        await _empty(redis_url)
+        await asyncio.sleep(1)
+        await _empty(redis_url)
+        here.receiver.down.clear()
+        await here.until(lambda: here.receiver.delivered("/down").keys() == ids, 100)
+        assert here.receiver.delivered("/down") == dict.fromkeys(ids, 1)
+        assert await dead_reasons(here) == []
+
+
+async def _empty(redis_url: str) -> None:
+    pipe = RedisPipe(redis_url)
+    try:
+        await pipe.call("FLUSHALL")
+    finally:
+        await pipe.aclose()
 
 
 async def _publish_slowly(here: Loop, topic: str, ids: list[str]) -> None:
