@@ -124,6 +124,8 @@ class World:
         self.directory = StaticDirectory()
         self.receiver = Receiver()
         self.disabled = Disabled(self.directory)
+        self.dice = random.Random(0)
+        self.away = 0.0
 
     async def publish(
         self, *ids: str, topic: str = "order.created", data: bytes = b'{"n": 1}'
@@ -181,7 +183,7 @@ class Life:
 
     def __init__(self, world: World, fuse: Fuse) -> None:
         self.world = world
-        self.dice = random.Random(fuse.at)
+        self.dice = world.dice
         broker = fuse.wrap(world.broker)
         schedule = fuse.wrap(world.schedule)
         directory = fuse.wrap(world.directory)
@@ -267,7 +269,9 @@ class Life:
             await self._between_polls()
 
     async def _between_polls(self) -> None:
-        await asyncio.sleep(self.dice.uniform(0.02, 0.6))
+        """Now and then a hop is away for long: the others go on."""
+        away = self.dice.random() < self.world.away
+        await asyncio.sleep(self.dice.uniform(5, 40) if away else self.dice.uniform(0.02, 0.6))
 
     def delivered(self, records: Sequence[Record]) -> None:
         self.world.broker.finish(self.world.topics.group("deliver"), records)

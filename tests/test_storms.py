@@ -54,6 +54,8 @@ class Storm:
 def _world(dice: random.Random, bounds: Bounds) -> World:
     world = World(bounds=bounds)
     world.directory.put(*(destination(name) for name in DESTINATIONS))
+    world.dice = dice
+    world.away = dice.choice((0, 0.02, 0.1))
     world.receiver.answers = {
         "flaky": [unavailable("503")] * dice.randrange(20),
         "broken": [unavailable("500")] * 1000,
