@@ -1,7 +1,6 @@
 """What the live tests of the Kafka client have in common."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from event_router.consumers.health import Health
@@ -40,9 +39,3 @@ async def committed(config: KafkaConfig, group: str, topic: str) -> dict[int, in
     """By partition number."""
     async with Admin(config) as admin:
         return {number: at for (_, number), at in (await admin.committed(group, topic)).items()}
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)

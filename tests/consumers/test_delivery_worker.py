@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.record import Place, Record
 from event_router.schemas.wire import delivery_message, read_outcome
 from tests.loop import World, destination, unavailable
+from tests.waiting import until
 
 LIMITS = WorkerLimits(slots=16, slow_after=0.1, keep_every=0.01, poll_every=0.01, flush_pause=0.001)
 
@@ -68,12 +69,6 @@ def attempts(world: World) -> list[AttemptHead]:
 
 def unfinished(world: World) -> int:
     return len(world.broker.unfinished("deliver", world.topics.deliveries))
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.002)
 
 
 async def entries(world: World) -> int:

@@ -12,7 +12,8 @@ from event_router.router.child import free_port
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place
 from tests import services
-from tests.kafka_clients import config_of, producing, until
+from tests.kafka_clients import config_of, producing
+from tests.waiting import until
 
 
 def message(value: bytes = b"v", partition: int | None = 0, topic: str = "t") -> Message:

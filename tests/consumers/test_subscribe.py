@@ -14,8 +14,9 @@ from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.subscribe import Reading, Retries, subscribe
 from event_router.schemas.record import Record
 from tests import services
-from tests.kafka_clients import committed, config_of, publish, until
+from tests.kafka_clients import committed, config_of, publish
 from tests.subscriber import READING
+from tests.waiting import until
 
 QUICK = Retries(limit=2, first=0.001)
 SOON = Reading(commit_every=0.05, drain=0.2)

@@ -15,7 +15,8 @@ from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 from tests import services
-from tests.kafka_clients import committed, config_of, publish, until
+from tests.kafka_clients import committed, config_of, publish
+from tests.waiting import until
 
 SOON = Reading(commit_every=0.05, drain=0.1)
 

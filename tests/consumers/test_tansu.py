@@ -4,7 +4,8 @@ from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec
 from event_router.consumers.subscription import Reading, Subscription
 from event_router.schemas.record import Message, Place
 from tests import services
-from tests.kafka_clients import config_of, producing, until
+from tests.kafka_clients import config_of, producing
+from tests.waiting import until
 
 
 def embedded(tansu: services.Tansu) -> KafkaConfig:

@@ -14,6 +14,7 @@ from event_router.consumers.subscription import Gap
 from event_router.router.faust_app import Hop, run_stream, stream_app
 from event_router.router.settings import Settings
 from event_router.schemas.record import Record
+from tests.waiting import until
 
 DRAIN = 0.5
 OnGap = Callable[[Gap], Awaitable[None]]
@@ -51,12 +52,6 @@ class Hops:
 
     async def finished(self, count: int, timeout: float = 20.0) -> None:
         await until(lambda: len(set(self.done)) >= count, timeout)
-
-
-async def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
-    async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @dataclass

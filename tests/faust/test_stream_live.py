@@ -15,8 +15,9 @@ from event_router.consumers.health import Health
 from event_router.router.faust_app import on_assigned, run_stream, stream_app
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
-from tests.faust.apps import DRAIN, Hops, committed, numbered, running, send, settings, start, until
+from tests.faust.apps import DRAIN, Hops, committed, numbered, running, send, settings, start
 from tests.services import ROOT, SASL_PASSWORD, SASL_USER, Kafka, unique
+from tests.waiting import until
 
 
 async def worker(
@@ -211,7 +212,7 @@ async def test_workers_that_are_killed_and_join_lose_nothing(kafka: Kafka, tmp_p
         victim.kill()
         await victim.wait()
     await sending
-    await until(lambda: len(set(noted(journal, "done"))) == 3000, timeout=30)
+    await until(lambda: len(set(noted(journal, "done"))) == 3000, seconds=30)
     for one in workers:
         one.send_signal(signal.SIGTERM)
         assert await one.wait() == 0

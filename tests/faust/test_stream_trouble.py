@@ -13,8 +13,9 @@ from event_router.consumers.health import Health
 from event_router.consumers.subscription import Gap
 from event_router.router.faust_app import run_stream, stream_app
 from event_router.schemas.errors import Unavailable
-from tests.faust.apps import Hops, committed, numbered, running, send, settings, until
+from tests.faust.apps import Hops, committed, numbered, running, send, settings
 from tests.services import Kafka, Tansu, unique
+from tests.waiting import until
 
 
 async def delete_records(bootstrap: str, topic: str, offset: int) -> None:

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from event_router.router.embedded.data_dir import LONGEST_SOCKET_PATH, DataDir
 from event_router.router.embedded.tansu import Tansu
 from event_router.router.embedded.valkey import Valkey
 from tests.services import make_topics
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -29,12 +30,6 @@ async def valkey(data_dir: DataDir) -> AsyncIterator[Valkey]:
     server = Valkey(data_dir)
     yield server
     await server.stop(0)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def _exists(pid: int) -> bool:
@@ -160,7 +155,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_its_children(tmp_path
     grandchild = int(child.last_lines())
     assert not await child.stop(0.1)
     assert not child.running
-    await _until(lambda: not _exists(grandchild))
+    await until(lambda: not _exists(grandchild))
 
 
 def test_secrets_are_made_once_and_only_we_can_read_them(data_dir: DataDir) -> None:

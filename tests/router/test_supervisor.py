@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from event_router.router.supervisor import (
     Supervisor,
     pause_after,
 )
+from tests.waiting import until
 
 ROLE = Path(__file__).with_name("fake_role.py")
 
@@ -59,11 +60,6 @@ class Stage:
     def pid(self, name: str) -> int:
         return int(self.data_dir.pid_file(name).read_text())
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():
-                await asyncio.sleep(0.01)
-
     def ends(self) -> list[str]:
         return [line for line in self.journal if "starts" not in line]
 
@@ -98,7 +94,7 @@ async def test_the_log_ends_only_when_it_has_read_everything(stage: Stage) -> No
     stage.write("log.lag", "9")
     await stage.start_all()
     stopping = asyncio.create_task(stage.supervisor.stop(BROKER_FORGETS))
-    await stage.until(lambda: "stream ends with lag 0" in stage.journal)
+    await until(lambda: "stream ends with lag 0" in stage.journal)
     await asyncio.sleep(0.3)
     assert not stopping.done()
     stage.write("log.lag", "0")
@@ -143,7 +139,7 @@ async def test_a_killed_role_is_started_again(stage: Stage) -> None:
     spec = await stage.start("stream")
     await stage.supervisor.wait_ready(30)
     os.kill(stage.pid("stream"), signal.SIGKILL)
-    await stage.until(lambda: stage.journal.count("stream starts") == 2)
+    await until(lambda: stage.journal.count("stream starts") == 2)
     await stage.supervisor.wait_ready(30)
     assert await readiness(spec.health) == Readiness(ready=True, lag=0)
 
@@ -152,7 +148,7 @@ async def test_a_role_that_dies_while_others_drain_comes_back_to_finish(stage: S
     stage.write("stream.lag", "3")
     await stage.start_all()
     stopping = asyncio.create_task(stage.supervisor.stop(BROKER_FORGETS))
-    await stage.until(lambda: "api ends with lag 0" in stage.journal)
+    await until(lambda: "api ends with lag 0" in stage.journal)
     os.kill(stage.pid("stream"), signal.SIGKILL)
     stage.write("stream.lag", "0")
     assert await stopping == []
@@ -163,7 +159,7 @@ async def test_a_role_that_dies_while_others_drain_comes_back_to_finish(stage: S
 async def test_a_role_that_keeps_dying_is_announced_with_its_last_words(stage: Stage) -> None:
     stage.write("api.broken", "")
     await stage.start("api")
-    await stage.until(lambda: bool(stage.said))
+    await until(lambda: bool(stage.said))
     assert stage.said[0].startswith(
         "api keeps exiting (code 1, 3 times in a row): a setting is wrong (more in "
     )
@@ -173,7 +169,7 @@ async def test_a_role_that_keeps_dying_is_announced_with_its_last_words(stage: S
 async def test_stopping_does_not_wait_for_a_role_that_is_dead(stage: Stage) -> None:
     stage.write("api.broken", "")
     await stage.start("api")
-    await stage.until(lambda: bool(stage.said))
+    await until(lambda: bool(stage.said))
     began = time.monotonic()
     await stage.supervisor.stop((Step(5, stop=("api",)),))
     assert time.monotonic() - began < 3
@@ -182,7 +178,7 @@ async def test_stopping_does_not_wait_for_a_role_that_is_dead(stage: Stage) -> N
 async def test_a_role_that_does_not_get_ready_is_named_with_what_to_do(stage: Stage) -> None:
     stage.write("stream.trouble", "Kafka at 127.0.0.1:1 doesn't answer: check ROUTER_KAFKA")
     await stage.start("stream")
-    await stage.until(lambda: "stream starts" in stage.journal)
+    await until(lambda: "stream starts" in stage.journal)
     with pytest.raises(CannotStart, match=r"stream isn't ready: Kafka .* check ROUTER_KAFKA"):
         await stage.supervisor.wait_ready(1)
 
