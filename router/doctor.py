@@ -18,6 +18,7 @@ from event_router.router.checks.host import (
 )
 from event_router.router.checks.kafka import examine_kafka
 from event_router.router.checks.redis import examine_redis
+from event_router.router.checks.sinks import examine_sinks
 from event_router.router.settings import Settings, SettingsError, read_settings
 from event_router.schemas.topics import Topics
 
@@ -52,6 +53,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         *kafka,
         *redis,
         *others,
+        await examine_sinks(settings.registry_url),
         examine_key(settings.api_key.get_secret_value()),
         examine_jwt_secret(settings.jwt_secret.get_secret_value()),
         examine_data_dir(settings.data_dir),

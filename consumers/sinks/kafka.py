@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field, field_validator
 
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer
-from event_router.consumers.sinks.kinds import Fields, Shown, SinkResources
+from event_router.consumers.sinks.fields import Fields, Shown
+from event_router.consumers.sinks.kinds import SinkResources
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, TooLarge, Unavailable
@@ -36,10 +37,12 @@ _MECHANISMS: dict[str, Mechanism] = {
 class KafkaSinkConfig(Fields):
     """`brokers` is a comma-separated list of host:port."""
 
-    brokers: str
-    topic: str = Field(pattern=_TOPIC)
-    tls: bool = True
-    sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] | None = None
+    brokers: str = Field(title="Brokers", description="host:port, several comma-separated")
+    topic: str = Field(title="Topic", pattern=_TOPIC)
+    tls: bool = Field(True, title="TLS")
+    sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] | None = Field(
+        None, title="SASL mechanism", description="Without SASL when there is none."
+    )
 
     @field_validator("brokers")
     @classmethod
@@ -61,6 +64,7 @@ class KafkaSink:
     """One destination's topic. The producer is opened by the first delivery."""
 
     label: ClassVar[str] = "Apache Kafka"
+    description: ClassVar[str] = "Send events to a topic of Apache Kafka"
     Config: ClassVar[type[BaseModel]] = KafkaSinkConfig
     Credentials: ClassVar[type[BaseModel]] = KafkaSinkCredentials
 

@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1 import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
+from event_router.consumers.sinks.fields import DestinationType, Shown
+from event_router.consumers.sinks.known import KNOWN
 from event_router.consumers.sinks.webhook_style import STANDARD, WebhookStyle
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import InvalidValue, Rejected
@@ -25,16 +27,6 @@ from event_router.schemas.errors import InvalidValue, Rejected
 log = logging.getLogger(__name__)
 
 GROUP = "event_router.sinks"
-
-
-class Fields(BaseModel):
-    """What people enter for a sink: unknown fields are refused, numbers may stand for strings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
-
-
-class NoCredentials(Fields):
-    """For sinks that need none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +45,18 @@ class SinkResources:
     webhooks: WebhookStyle = STANDARD
 
 
-class Shown(NamedTuple):
-    """Where a destination leads, for people."""
-
-    target: str
-    target_url: str | None = None
-
-
-class SinkType(Protocol):
-    """A sink's class. Its models complete what may be left out, generated secrets included.
+class SinkType(DestinationType, Protocol):
+    """A sink's class.
 
     It may have a static method `merge_credentials` of its own, with the arguments of
     `SinkTypes.merge_credentials` from `old` on.
     """
-
-    label: ClassVar[str]
-    Config: ClassVar[type[BaseModel]]
-    Credentials: ClassVar[type[BaseModel]]
 
     def __init__(
         self, destination: Destination, config: Any, credentials: Any, resources: SinkResources
     ) -> None:
         """`config` and `credentials` are of the models above. Connects to nothing yet."""
         ...
-
-    @staticmethod
-    def shown(config: Any) -> Shown: ...
 
     # The rest is ports.Sink; a Protocol of classes can't say "and makes one of these".
     async def deliver(self, delivery: Any) -> Any: ...
@@ -102,7 +80,8 @@ class Checked(NamedTuple):
 
 
 class SinkTypes:
-    """The sinks that are installed, by type. Each is imported when it is first needed.
+    """The sinks that are installed, by type, each imported when it is first needed; and the types
+    that are known without a sink.
 
     What people enter for webhooks is checked for the style `webhooks`.
     """
@@ -115,14 +94,31 @@ class SinkTypes:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(sorted(self._found))
+        """The types that destinations may have."""
+        return tuple(sorted({*self._found, *KNOWN}))
+
+    def is_installed(self, name: str) -> bool:
+        """Whether its deliveries can succeed."""
+        try:
+            self.get(name)
+        except Rejected:
+            return False
+        return True
+
+    def described(self, name: str) -> type[DestinationType]:
+        """What the type is made of. Raises InvalidValue for one that isn't known."""
+        if name not in self.names:
+            raise InvalidValue("type", name, f"one of {', '.join(self.names)}")
+        if name in KNOWN and not self.is_installed(name):
+            return KNOWN[name]
+        return self.get(name)
 
     def get(self, name: str) -> type[SinkType]:
         """Raises Rejected `sink_not_installed`, also for one whose requirements are missing."""
         found = self._found.get(name)
         if found is None:
-            known = ", ".join(self.names)
-            raise Rejected("sink_not_installed", f"no sink {name!r}; there are: {known}")
+            installed = ", ".join(sorted(self._found))
+            raise Rejected("sink_not_installed", f"no sink {name!r}; there are: {installed}")
         if isinstance(found, EntryPoint):
             found = self._found[name] = _loaded(found)
         return found
@@ -131,9 +127,7 @@ class SinkTypes:
         self, name: str, config: Mapping[str, Any], credentials: Mapping[str, Any]
     ) -> Checked:
         """Raises InvalidValue that names the field, as in `config.url`."""
-        if name not in self._found:
-            raise InvalidValue("type", name, f"one of {', '.join(self.names)}")
-        kind = self.get(name)
+        kind = self.described(name)
         return Checked(
             _dumped(_entered("config", kind.Config, config, self._webhooks)),
             _dumped(_entered("credentials", kind.Credentials, credentials, self._webhooks)),
@@ -147,8 +141,7 @@ class SinkTypes:
 
         Raises InvalidValue, Forbidden for what only an administrator may set.
         """
-        kind = self.get(name) if name in self._found else None
-        own: MergeCredentials | None = getattr(kind, "merge_credentials", None)
+        own: MergeCredentials | None = getattr(self.described(name), "merge_credentials", None)
         return own(old, patch, now, admin=admin) if own else merged_fields(old, patch)
 
     def open(self, destination: Destination, resources: SinkResources) -> Sink:
@@ -162,9 +155,9 @@ class SinkTypes:
             raise Rejected("invalid_config", str(error)) from error
 
     def shown(self, destination: Destination) -> Shown:
-        """Where it leads; nothing when its sink isn't installed, or its config not valid."""
+        """Where it leads; nothing when its type isn't known, or its config not valid."""
         try:
-            kind = self.get(destination.type)
+            kind = self.described(destination.type)
             return kind.shown(_entered("config", kind.Config, destination.config))
         except (Rejected, InvalidValue):
             return Shown("")

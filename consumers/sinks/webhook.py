@@ -12,12 +12,13 @@ from importlib.metadata import version
 from typing import ClassVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from event_router.consumers.http1 import Sender
 from event_router.consumers.http1_connection import HttpAnswer
 from event_router.consumers.http1_target import target_of
-from event_router.consumers.sinks.kinds import Fields, Shown, SinkResources
+from event_router.consumers.sinks.fields import KEY_VALUE_MAP, Fields, Shown
+from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.webhook_credentials import (
     Keys,
     WebhookCredentials,
@@ -58,8 +59,13 @@ _HEADERS = TypeAdapter(dict[str, str])
 class WebhookConfig(Fields):
     """Where to, and headers to add: a JSON object of strings, as text."""
 
-    url: str
-    custom_headers: str | None = None
+    url: str = Field(title="URL", description="Where the requests go: https://…")
+    custom_headers: str | None = Field(
+        None,
+        title="Custom headers",
+        description="Headers that every request carries.",
+        json_schema_extra=KEY_VALUE_MAP,
+    )
 
     @field_validator("url")
     @classmethod
@@ -85,6 +91,7 @@ class WebhookSink:
     """One destination's webhook."""
 
     label: ClassVar[str] = "Webhook"
+    description: ClassVar[str] = "Send events as HTTP requests, signed, to a URL"
     Config: ClassVar[type[BaseModel]] = WebhookConfig
     Credentials: ClassVar[type[BaseModel]] = WebhookCredentials
     merge_credentials = staticmethod(merge_credentials)

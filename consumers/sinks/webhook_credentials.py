@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import AwareDatetime, Field, ValidationInfo, field_validator, model_validator
 
 from event_router.consumers.signing import new_secret
-from event_router.consumers.sinks.kinds import Fields, merged_fields
+from event_router.consumers.sinks.fields import Fields
+from event_router.consumers.sinks.kinds import merged_fields
 from event_router.consumers.sinks.webhook_style import WebhookStyle
 from event_router.schemas.errors import Forbidden, InvalidValue
 

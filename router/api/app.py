@@ -13,6 +13,7 @@ from event_router.router.api.answers import REF, DestinationAnswer, Success, Ten
 from event_router.router.api.attempts import AttemptsAnswer, attempt_routes
 from event_router.router.api.auth import Authorized, Callers
 from event_router.router.api.bodies import BoundedBodies
+from event_router.router.api.destination_types import TypeAnswer, destination_type_routes
 from event_router.router.api.destinations import destination_routes
 from event_router.router.api.errors import ErrorBody, answer_errors_as_json, on_mistake
 from event_router.router.api.events import EventsAnswer, event_routes
@@ -32,6 +33,7 @@ PREFIX = "/api/v1"
 _ROUTES = (
     tenant_routes,
     destination_routes,
+    destination_type_routes,
     topic_routes,
     event_routes,
     attempt_routes,
@@ -42,6 +44,7 @@ _ANSWERS = (
     ErrorBody,
     HealthAnswer,
     DestinationAnswer,
+    TypeAnswer,
     TenantAnswer,
     TenantsAnswer,
     TokenAnswer,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from event_router.router.checks.finding import Finding, ok, problem
 from event_router.router.store import migrations
@@ -108,6 +108,20 @@ async def _closed(url: str, secrets: Secrets) -> tuple[list[str], int]:
         except Unavailable as error:
             reasons.append(error.detail)
     return reasons, len(rows)
+
+
+async def destinations_by_type(url: str) -> dict[str, int]:
+    """How many destinations there are. Raises InvalidValue, Unavailable, TimeoutError."""
+    if _is_file_to_be_made(url):
+        return {}
+    query = select(destinations.c.type, func.count()).group_by(destinations.c.type)
+    database = Database(url, connections=1)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            rows = await database.read(lambda connection: connection.execute(query).all())
+    finally:
+        await database.aclose()
+    return {row[0]: row[1] for row in rows}
 
 
 def _is_file_to_be_made(url: str) -> bool:

@@ -16,7 +16,7 @@ def test_ours_are_found_by_entry_point() -> None:
     sinks = load_sinks()
     assert set(sinks.names) >= {"kafka", "webhook"}
     assert sinks.get("webhook") is WebhookSink
-    assert all(sinks.get(name).label for name in sinks.names)
+    assert all(sinks.described(name).label for name in sinks.names)
 
 
 def test_a_type_nobody_installed_is_rejected() -> None:
@@ -31,13 +31,22 @@ def test_a_type_whose_requirements_are_missing_is_rejected_and_says_which() -> N
     assert caught.value.code == "sink_not_installed"
 
 
+def test_a_type_that_is_known_is_described_without_its_sink() -> None:
+    missing = SinkTypes({"aws_sqs": EntryPoint("aws_sqs", "no_such_module:Sink", GROUP)})
+    assert not missing.is_installed("aws_sqs")
+    assert missing.described("aws_sqs").label == "AWS SQS"
+    assert SinkTypes({"aws_sqs": WebhookSink}).described("aws_sqs") is WebhookSink
+
+
 def test_a_person_who_misspells_a_type_reads_which_there_are() -> None:
-    with pytest.raises(InvalidValue, match=r"type: 'webhok' is not one of kafka, webhook"):
+    with pytest.raises(
+        InvalidValue, match=r"type: 'webhok' is not one of aws_.*, kafka, .*, webhook"
+    ):
         load_sinks().check("webhok", {}, {})
 
 
 def test_a_destination_that_cannot_be_opened_still_shows() -> None:
-    assert MISSING.shown(a_destination("cloud", {}, {})) == ("", None)
+    assert MISSING.shown(a_destination("unheard-of", {}, {})) == ("", None)
     assert load_sinks().shown(a_destination("webhook", {}, {})) == ("", None)
 
 

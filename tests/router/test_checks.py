@@ -23,11 +23,15 @@ from event_router.router.checks.host import (
 )
 from event_router.router.checks.kafka import examine_kafka
 from event_router.router.checks.redis import examine_redis, shown_url
+from event_router.router.checks.sinks import examine_sinks, judge_sinks
 from event_router.router.child import free_port
 from event_router.router.store.database import Database
 from event_router.router.store.migrate import migrate
+from event_router.router.store.ports import DestinationFields
+from event_router.router.store.registry import SqlRegistry
 from event_router.router.store.secrets import Secrets
 from event_router.router.store.tables import destinations
+from event_router.router.versions import MemoryVersions
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.topics import Topics
 from tests import services
@@ -386,6 +390,32 @@ def test_a_missing_or_short_secret_of_tokens_is_a_warning() -> None:
     assert examine_jwt_secret("").verdict == "warning"
     assert examine_jwt_secret("x" * 31).detail == "the secret has only 31 bytes"
     assert examine_jwt_secret("x" * 32).verdict == "ok"
+
+
+def test_destinations_without_a_sink_are_a_problem() -> None:
+    fine = judge_sinks(["kafka", "webhook"], ["aws_s3"], {"webhook": 3})
+    assert (fine.verdict, fine.detail) == (
+        "ok",
+        "kafka, webhook are installed; without a sink: aws_s3",
+    )
+    lacking = judge_sinks(["kafka"], ["aws_s3"], {"kafka": 1, "aws_s3": 2})
+    assert lacking.verdict == "problem"
+    assert lacking.detail.endswith("sink_not_installed: destinations 2 of aws_s3")
+
+
+async def test_destinations_are_counted_by_type(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/registry.sqlite"
+    assert (await examine_sinks(url)).verdict == "ok"
+    assert not Path(f"{tmp_path}/registry.sqlite").exists()  # noqa: ASYNC240  it is on this machine
+    migrate(url, "registry")
+    registry = SqlRegistry(
+        url, Secrets([f"k1:{base64.b64encode(bytes(32)).decode()}"]), MemoryVersions()
+    )
+    await registry.upsert_tenant("acme", None)
+    fields = DestinationFields(type="aws_s3", topics=("*",), config={}, credentials={})
+    await registry.create(DestinationKey("acme", "d"), fields)
+    await registry.aclose()
+    assert "1 of aws_s3" in (await examine_sinks(url)).detail
 
 
 def test_a_data_directory_that_can_be_made_is_in_order_and_not_made(tmp_path: Path) -> None:

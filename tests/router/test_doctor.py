@@ -60,6 +60,7 @@ async def test_a_router_that_could_run_has_nothing_wrong(environ: dict[str, str]
     assert {finding.subject: finding.verdict for finding in findings} == dict.fromkeys(
         [
             "kafka", "topics", "redis", "registry database", "log database", "secrets", "api",
+            "sinks",
             "api key", "tenants' tokens", "data directory",
         ],
         "ok",
