@@ -44,10 +44,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """Seconds, and counts. `flush_pause` gathers attempts for one write: it delays retries and
-    the log by that much, never a delivery."""
+    """Seconds, and counts. After `drags_after` an attempt tells against its destination, after
+    `slow_after` it moves into the schedule's keeping. `flush_pause` gathers attempts for one
+    write: it delays retries and the log by that much, never a delivery."""
 
     slots: int = 500
+    drags_after: float = 0.5
     slow_after: float = 1.0
     lease: float = 15.0
     keep_every: float = 0.25
@@ -362,6 +364,7 @@ class DeliveryWorker:
         while True:
             await asyncio.sleep(self.limits.keep_every)
             now = time.monotonic()
+            self._mark_slow(now)
             await self._park(self.line.since_before(now - self._patience))
             await self._hold([job for job in self.running if self._wants_keeping(job, now)])
             await self.sinks.close_idle()
@@ -370,6 +373,12 @@ class DeliveryWorker:
     def _patience(self) -> float:
         """Seconds that a delivery may wait in line."""
         return -math.inf if self.parking else self.limits.slow_after
+
+    def _mark_slow(self, now: float) -> None:
+        for job in self.running:
+            if not job.slow and now - job.began >= self.limits.drags_after:
+                job.slow = True
+                self.room.mark_slow(job.delivery.head.key)
 
     def _wants_keeping(self, job: Job, now: float) -> bool:
         if job.record is not None or job.lease is None:
@@ -386,15 +395,9 @@ class DeliveryWorker:
         for job, lease in zip(jobs, leases, strict=True):
             job.lease = lease
             job.renewed = time.monotonic()
-            self._mark_slow(job)
         self._mark_done(jobs)
         # These were reported while the lease was on its way: nobody else would end it.
         await self._finish_leases([job for job in jobs if job.reported])
-
-    def _mark_slow(self, job: Job) -> None:
-        if not job.slow and job in self.running:
-            job.slow = True
-            self.room.mark_slow(job.delivery.head.key)
 
     # -- what waits a moment --------------------------------------------------------------------
 

@@ -1,7 +1,14 @@
 """Who may start an attempt now: slots, a share of them per destination, circuits. Pure.
 
-One bad destination harms nobody: it has at most its share of the slots. While attempts that run
-for longer than a second (`mark_slow`) hold half of all slots, their destinations get no more.
+One bad destination harms nobody, and neither do many. A slot is lost for as long as an attempt
+hangs, so slots go to destinations that have shown that they give them back: a destination is
+*trusted* when the attempt that ended last was quick and none that runs drags on (`mark_slow`).
+
+- Those that aren't, new ones included, share half of the slots among them, each alike and none
+  with more than a sixteenth. The first slot of each is exempt, so that it can show what it is.
+- A trusted one may have an eighth of the slots. With every quick answer while that isn't enough
+  it may have one more, as long as half of all slots are free; until it needed none of them.
+- Who has more than an eighth of an eighth leaves the last quarter of all slots to others.
 """
 
 from dataclasses import dataclass, field
@@ -20,24 +27,27 @@ class Room:
     slots: int
     running: dict[DestinationKey, int] = field(default_factory=dict)
     slow: dict[DestinationKey, int] = field(default_factory=dict)
+    trusted: set[DestinationKey] = field(default_factory=set)
     backoffs: dict[DestinationKey, Backoff] = field(default_factory=dict)
+    grown: dict[DestinationKey, int] = field(default_factory=dict)
+    filled: set[DestinationKey] = field(default_factory=set)
     taken: int = 0
-    slow_taken: int = 0
+    doubtful: dict[DestinationKey, int] = field(default_factory=dict)
+    doubtful_taken: int = 0
 
     @property
     def cap(self) -> int:
-        """Most slots of one destination."""
+        """A trusted destination's share of the slots."""
         return max(self.slots // SHARE, 1)
 
     def free(self, key: DestinationKey, now: int) -> int:
         """How many attempts this destination may start now."""
         running = self.running.get(key, 0)
-        free = min(self.slots - self.taken, self.cap - running)
+        free = self._trusted_share(key) if key in self.trusted else self._doubtful_share(running)
+        free = min(free, self.slots - self.taken)
         backoff = self.backoffs.get(key)
         if backoff is not None and backoff.open_until:
             free = min(free, 0 if now < backoff.open_until else 1 - running)
-        if self.slow.get(key) and self.slow_taken * 2 >= self.slots:
-            free = 0
         return max(free, 0)
 
     def is_shut(self, key: DestinationKey, now: int) -> bool:
@@ -45,22 +55,61 @@ class Room:
         backoff = self.backoffs.get(key)
         return backoff is not None and backoff.open_until > now
 
+    def _trusted_share(self, key: DestinationKey) -> int:
+        running = self.running.get(key, 0)
+        more = min(self.grown.get(key, self.cap) - running, self.slots // 2 - self.taken)
+        unreserved = self.slots - self.slots // 4 - self.taken
+        little = max(self.cap // SHARE, 1) - running
+        return max(little, min(max(self.cap - running, more), unreserved))
+
+    def _doubtful_share(self, running: int) -> int:
+        half = self.slots // 2
+        others = len(self.doubtful) + (0 if running else 1)
+        share = max(min(self.cap // 2, half // others), 1)
+        first = 0 if running or self.taken >= max(self.slots - self.cap, 1) else 1
+        return max(first, min(share - running, half - self.doubtful_taken))
+
     def take(self, key: DestinationKey) -> None:
         self.running[key] = self.running.get(key, 0) + 1
         self.taken += 1
+        if key not in self.trusted:
+            self.doubtful[key] = self.running[key]
+            self.doubtful_taken += 1
+        elif self.running[key] >= self.grown.get(key, self.cap):
+            self.filled.add(key)
 
     def mark_slow(self, key: DestinationKey) -> None:
-        """One of its attempts has run for long."""
+        """One of its attempts drags on."""
         self.slow[key] = self.slow.get(key, 0) + 1
-        self.slow_taken += 1
+        if key in self.trusted:
+            self.trusted.remove(key)
+            self.grown.pop(key, None)
+            self.filled.discard(key)
+            self.doubtful[key] = self.running[key]
+            self.doubtful_taken += self.running[key]
 
     def give(self, key: DestinationKey, *, slow: bool) -> None:
         """An attempt has ended, which `mark_slow` was called for or not."""
         _count_down(self.running, key)
         self.taken -= 1
+        if key not in self.trusted:
+            _count_down(self.doubtful, key)
+            self.doubtful_taken -= 1
         if slow:
             _count_down(self.slow, key)
-            self.slow_taken -= 1
+        elif key not in self.slow:
+            self.trusted.add(key)
+            self.doubtful_taken -= self.doubtful.pop(key, 0)
+            self._grow(key)
+
+    def _grow(self, key: DestinationKey) -> None:
+        """One more, if all that it may have were in use since it last had none in use."""
+        if key in self.filled:
+            self.grown[key] = min(self.grown.get(key, self.cap) + 1, max(self.slots // 2, self.cap))
+        if key not in self.running:
+            if key not in self.filled:
+                self.grown.pop(key, None)
+            self.filled.discard(key)
 
     def succeeded(self, key: DestinationKey, now: int) -> None:
         """Closes its circuit once that has had its time. A success before is that of an attempt

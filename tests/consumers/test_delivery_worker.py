@@ -166,7 +166,7 @@ async def test_what_finds_no_room_waits_a_moment_in_line_and_is_never_parked() -
     many = [delivery(f"e{number}") for number in range(10)]
     async with working(world, replace(LIMITS, slow_after=5.0)) as worker:
         await worker.take(await records(world, *many))
-        assert len(worker.line) == 8, "an eighth of 16 slots is two"
+        assert len(worker.line) == 9, "a new one has a sixteenth of 16 slots"
         await until(lambda: len(attempts(world)) == 10)
         assert worker.counts.held == 0
     assert set(world.receiver.received.values()) == {1}
@@ -180,7 +180,7 @@ async def test_what_waits_long_is_parked_and_comes_back_when_there_is_room() -> 
     async with working(world) as worker:
         await worker.take(await records(world, *many))
         await until(lambda: unfinished(world) == 0)
-        assert worker.counts.held == 3
+        assert worker.counts.held == 4
         world.receiver.delay = lambda: 0.0
         await until(lambda: len(attempts(world)) == 5)
     assert set(world.receiver.received.values()) == {1}
