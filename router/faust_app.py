@@ -15,7 +15,7 @@ from event_router.consumers.subscription import Gap
 from event_router.router.adapters import kafka_config
 from event_router.router.settings import Settings
 from event_router.router.stream.batch import Batch
-from event_router.router.stream.fetch import Delivery
+from event_router.router.stream.fetch import Reading
 from event_router.router.stream.transport import StreamConsumer, StreamTransport
 from event_router.schemas.errors import EventRouterError, Unavailable
 from event_router.schemas.record import Record
@@ -76,7 +76,7 @@ def stream_app(
     kafka = kafka_config(settings)
     app = _App(group, **_options(settings))
     app.transport = StreamTransport(
-        app, Delivery(kafka=kafka, health=health, drain=settings.drain_timeout, gap=gap)
+        app, Reading(kafka=kafka, health=health, drain=settings.drain_timeout, gap=gap)
     )
     for topic, hop in hops.items():
         app.agent(app.topic(topic, schema=_Whole()), name=topic)(_agent(app, topic, hop, health))

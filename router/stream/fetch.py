@@ -29,7 +29,7 @@ TICK = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Reading:
     """How the consumer reads and lets go. Times are in seconds.
 
     `window` is the span of unfinished offsets at which a partition is held back, `held_bytes` the
@@ -100,16 +100,16 @@ class FetchService(driver.AIOKafkaConsumerThread):
         await self.consumer.on_partitions_assigned(assigned, generation_id)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        delivery: Delivery = transport.delivery
-        return group_consumer(delivery.kafka, self.app.conf.id, delivery.rebalance_timeout)
+        reading: Reading = transport.reading
+        return group_consumer(reading.kafka, self.app.conf.id, reading.rebalance_timeout)
 
     async def on_start(self) -> None:
-        delivery = self.consumer.delivery
-        self.pace = Pace(delivery.pace)
+        reading = self.consumer.reading
+        self.pace = Pace(reading.pace)
         self.answered_at = time.monotonic()
         self.news = asyncio.Event()
         self.holding = False
-        with ours(delivery.kafka):
+        with ours(reading.kafka):
             await super().on_start()
         consumer = self._ensure_consumer()
         consumer._client.send = self._noted(consumer._client.send)
@@ -137,7 +137,7 @@ class FetchService(driver.AIOKafkaConsumerThread):
         records: Mapping[TP, Sequence[Any]] = {}
         if self.consumer.flow_active:
             self._hold(self.consumer.held())
-            with ours(self.consumer.delivery.kafka):
+            with ours(self.consumer.reading.kafka):
                 records = await self._ensure_consumer()._fetcher.fetched_records(None, timeout=0)
         if records and not self.consumer.flow_active:
             self._put_back(records)
@@ -185,7 +185,7 @@ class FetchService(driver.AIOKafkaConsumerThread):
         if not wanted:
             return False
         try:
-            with ours(self.consumer.delivery.kafka):
+            with ours(self.consumer.reading.kafka):
                 await consumer.commit(wanted)
         except Unavailable as trouble:
             log.warning("stream.commit_refused", extra={"error": str(trouble)})
@@ -197,7 +197,7 @@ class FetchService(driver.AIOKafkaConsumerThread):
         given up. Who doesn't ask isn't told: the client waits until its error was seen."""
         coordinator = self._ensure_consumer()._coordinator
         try:
-            with ours(self.consumer.delivery.kafka):
+            with ours(self.consumer.reading.kafka):
                 coordinator.check_errors()
         except Unavailable as trouble:
             if coordinator._coordination_task.done():
@@ -218,14 +218,14 @@ class FetchService(driver.AIOKafkaConsumerThread):
         """Its first record is the next one."""
         consumer = self._ensure_consumer()
         if partition in consumer.assignment():
-            with ours(self.consumer.delivery.kafka):
+            with ours(self.consumer.reading.kafka):
                 await consumer.seek_to_beginning(driver.ensure_aiokafka_TP(TP(*partition)))
 
     async def bounds(self, partition: Partition) -> tuple[int, int]:
         """The first offset that is there, and the one after the last."""
         consumer = self._ensure_consumer()
         place = driver.ensure_aiokafka_TP(TP(*partition))
-        with ours(self.consumer.delivery.kafka):
+        with ours(self.consumer.reading.kafka):
             begin = await consumer.beginning_offsets([place])
             end = await consumer.end_offsets([place])
         return begin[place], end[place]

@@ -24,7 +24,7 @@ from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition, Watermarks
 from event_router.router.stream import batch
 from event_router.router.stream.batch import Batch
-from event_router.router.stream.fetch import Delivery, Fetched, FetchService
+from event_router.router.stream.fetch import Fetched, FetchService, Reading
 from event_router.router.stream.in_flight import InFlight
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
@@ -46,7 +46,7 @@ class StreamConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.delivery: Delivery = self.transport.delivery
+        self.reading: Reading = self.transport.reading
         self.marks: Watermarks[Record] = Watermarks()
         self.in_flight = InFlight()
         self._queued: dict[str, Batch] = {}
@@ -73,7 +73,7 @@ class StreamConsumer(driver.Consumer):
             except Unavailable as trouble:
                 await self._mend(trouble)
             else:
-                self.delivery.health.up(FETCH)
+                self.reading.health.up(FETCH)
 
     async def _mend(self, trouble: Unavailable) -> None:
         """Goes on where there is something to read, or waits a little."""
@@ -87,7 +87,7 @@ class StreamConsumer(driver.Consumer):
                 await self._note_gap(partition, offset)
             await self._thread.read_from_start(partition)
         except Unavailable as still:
-            self.delivery.health.down(FETCH, str(still))
+            self.reading.health.down(FETCH, str(still))
             await self.sleep(TROUBLE_PAUSE)
 
     async def _note_gap(self, partition: Partition, wanted: int) -> None:
@@ -95,17 +95,17 @@ class StreamConsumer(driver.Consumer):
         begin, end = await self._thread.bounds(partition)
         place = {"topic": topic, "partition": number, "wanted": wanted, "begin": begin, "end": end}
         log.error("offset.out_of_range", extra=place)
-        self.delivery.health.down(FETCH, f"{topic}/{number} held {wanted}, and begins at {begin}")
+        self.reading.health.down(FETCH, f"{topic}/{number} held {wanted}, and begins at {begin}")
         self.gaps += 1
-        note = self.delivery.gap
+        note = self.reading.gap
         if note is not None:
             gap = Gap(partition, wanted, begin, end)
-            await persist("note of a gap", lambda: note(gap), self.delivery.health)
+            await persist("note of a gap", lambda: note(gap), self.reading.health)
 
     def held(self) -> frozenset[Partition]:
         """Partitions whose window is as wide as it may be, or whose topic holds enough bytes."""
-        full = {topic for topic, held in self._bytes.items() if held >= self.delivery.held_bytes}
-        held = self.marks.wider_than(self.delivery.window)
+        full = {topic for topic, held in self._bytes.items() if held >= self.reading.held_bytes}
+        held = self.marks.wider_than(self.reading.window)
         if full:
             held |= {partition for partition in self.marks.partitions if partition[0] in full}
         return frozenset(held)
@@ -148,7 +148,7 @@ class StreamConsumer(driver.Consumer):
         before its topic was recreated, moves no offset."""
         self._bytes[records[0].topic] -= sum(map(_size, records))
         if self.marks.done(records):
-            self.delivery.health.progress()
+            self.reading.health.progress()
         if self._thread.holding:
             self._thread.news.set()
 
@@ -193,7 +193,7 @@ class StreamConsumer(driver.Consumer):
         if not self._closing:
             super().resume_flow()
             self._joined = True
-            self.delivery.health.started = True
+            self.reading.health.started = True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await self._let_go()
@@ -222,10 +222,10 @@ class StreamConsumer(driver.Consumer):
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
         self._withdraw()
-        late = await self.in_flight.drain(self.delivery.drain)
+        late = await self.in_flight.drain(self.reading.drain)
         repeated = self.marks.unfinished
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.commit(), self.delivery.commit)
+            await asyncio.wait_for(self.commit(), self.reading.commit)
         if self.marks.partitions:
             log.info("stream.let_go", extra={"cancelled": late, "unfinished": repeated})
         self.marks.revoke(self.marks.partitions)
@@ -253,13 +253,13 @@ class StreamConsumer(driver.Consumer):
 
     def _silence(self) -> str:
         silent = time.monotonic() - self._thread.answered_at
-        return f"no broker answers since {silent:.0f} s" if silent > self.delivery.silence else ""
+        return f"no broker answers since {silent:.0f} s" if silent > self.reading.silence else ""
 
     def _tell(self, dependency: str, trouble: str) -> None:
         if trouble:
-            self.delivery.health.down(dependency, trouble)
+            self.reading.health.down(dependency, trouble)
         else:
-            self.delivery.health.up(dependency)
+            self.reading.health.up(dependency)
 
     def known_lag(self) -> int | None:
         """Offsets from what is finished to the ends that fetches have seen; None outside of
@@ -276,7 +276,7 @@ class StreamConsumer(driver.Consumer):
         if not self._joined:
             raise Unavailable("kafka_not_joined", "no assignment in the group of the stream")
         assigned = self.assignment()
-        with ours(self.delivery.kafka):
+        with ours(self.reading.kafka):
             ends = await self.highwaters(*assigned) if assigned else {}
         return self._behind(
             {one: max(end, self._thread.seen_end(one) or 0) for one, end in ends.items()}
@@ -319,10 +319,10 @@ def _message(whole: Batch, first: Record, generation: int) -> ConsumerMessage:
 
 
 class StreamTransport(driver.Transport):
-    """`app.transport = StreamTransport(app, delivery)`, before the app starts."""
+    """`app.transport = StreamTransport(app, reading)`, before the app starts."""
 
     Consumer = StreamConsumer
 
-    def __init__(self, app: Any, delivery: Delivery) -> None:
+    def __init__(self, app: Any, reading: Reading) -> None:
         super().__init__(app.conf.broker_consumer, app)
-        self.delivery = delivery
+        self.reading = reading

@@ -126,7 +126,7 @@ async def test_h5_acknowledgements_of_faust_count_for_nothing(bench: Bench) -> N
 async def test_h6_what_never_ends_is_cancelled_when_the_time_to_drain_is_over(
     bench: Bench,
 ) -> None:
-    object.__setattr__(bench.consumer.delivery, "drain", 0.01)
+    object.__setattr__(bench.consumer.reading, "drain", 0.01)
     task = bench.consumer.in_flight.start("stuck", asyncio.sleep(3600))
     await bench.consumer._let_go()
     assert task.cancelled()
@@ -206,7 +206,7 @@ async def test_what_was_fetched_is_not_handed_on_once_the_flow_has_stopped(bench
 async def test_a_partition_is_held_while_its_window_is_as_wide_as_it_may_be(bench: Bench) -> None:
     bench.assign(1, PLACE, OTHER)
     first = await bench.fetch(0)
-    bench.consumer.finished(await bench.fetch(bench.consumer.delivery.window))
+    bench.consumer.finished(await bench.fetch(bench.consumer.reading.window))
     assert bench.consumer.held() == {PLACE}
     bench.consumer.finished(first)
     assert bench.consumer.held() == frozenset()
@@ -214,7 +214,7 @@ async def test_a_partition_is_held_while_its_window_is_as_wide_as_it_may_be(benc
 
 async def test_a_topic_is_held_while_it_holds_as_many_bytes_as_it_may(bench: Bench) -> None:
     bench.assign(1, PLACE, OTHER)
-    large = await bench.fetch(0, size=bench.consumer.delivery.held_bytes)
+    large = await bench.fetch(0, size=bench.consumer.reading.held_bytes)
     assert bench.consumer.held() == {PLACE, OTHER}
     bench.consumer.finished(large)
     assert bench.consumer.held() == frozenset()

@@ -93,7 +93,7 @@ async def test_kafka_may_be_away_for_a_while(faulty_kafka: Kafka, tmp_path: Path
     await faulty_kafka.make_topics({topic: 2})
     here = settings(faulty_kafka.bootstrap, tmp_path)
     async with running(here, topic, {topic: hops}) as app:
-        object.__setattr__(app.app.consumer.delivery, "silence", 2.0)
+        object.__setattr__(app.app.consumer.reading, "silence", 2.0)
         await send(faulty_kafka.bootstrap, topic, numbered(0, 50), partitions=2)
         await hops.finished(50)
         await asyncio.to_thread(faulty_kafka.stop)
