@@ -1,9 +1,10 @@
 """Destinations, deliveries and what sinks share, for tests."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-from event_router.consumers.addresses import Resolver
+from event_router.consumers.addresses import Resolver, networks
 from event_router.consumers.health import Health
 from event_router.consumers.http1 import Sender
 from event_router.consumers.kafka import KafkaConfig
@@ -64,3 +65,14 @@ def resources_with(
     return (
         resources if clock is None else SinkResources(sender, resolver, _producer, timeout, clock)
     )
+
+
+@asynccontextmanager
+async def local_resources(
+    *, timeout: float = 20.0, clock: Callable[[], float] | None = None
+) -> AsyncIterator[SinkResources]:
+    """For sinks that reach this machine."""
+    resolver = Resolver(networks("127.0.0.0/8", "::1/128"))
+    sender = Sender(resolver)
+    yield resources_with(sender, resolver, timeout=timeout, clock=clock)
+    await sender.aclose()

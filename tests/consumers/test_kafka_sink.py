@@ -7,24 +7,20 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from event_router.consumers.addresses import Resolver, networks
-from event_router.consumers.http1 import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.schemas.errors import InvalidValue, TooLarge, Unavailable
 from tests import services
-from tests.sinks import a_delivery, a_destination, resources_with
+from tests.sinks import a_delivery, a_destination, local_resources
 
 SINKS = load_sinks()
 
 
 @pytest.fixture
 async def resources() -> AsyncIterator[SinkResources]:
-    resolver = Resolver(networks("127.0.0.0/8", "::1/128"))
-    sender = Sender(resolver)
-    yield resources_with(sender, resolver, timeout=20)
-    await sender.aclose()
+    async with local_resources() as shared:
+        yield shared
 
 
 def kafka_sink(

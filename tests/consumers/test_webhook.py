@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from event_router.consumers.addresses import Resolver, networks
+from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1 import Sender
 from event_router.consumers.http1_target import header_lines
 from event_router.consumers.ports import Sink
@@ -20,17 +20,15 @@ from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.consumers.sinks.webhook import WebhookSink, seconds_to_wait
 from event_router.schemas.errors import InvalidValue, Unavailable
 from tests.receivers import OK, Request, answering, receiver, scripted
-from tests.sinks import a_delivery, a_destination, resources_with
+from tests.sinks import a_delivery, a_destination, local_resources, resources_with
 
 NOW = 1_700_000_000.5
 
 
 @pytest.fixture
 async def resources() -> AsyncIterator[SinkResources]:
-    resolver = Resolver(networks("127.0.0.0/8"))
-    sender = Sender(resolver)
-    yield resources_with(sender, resolver, clock=lambda: NOW)
-    await sender.aclose()
+    async with local_resources(clock=lambda: NOW) as shared:
+        yield shared
 
 
 def webhook(resources: SinkResources, url: str, **more: Any) -> Sink:
@@ -211,17 +209,12 @@ def test_retry_after_is_seconds_or_a_date(value: bytes | None, seconds: float | 
 
 
 async def test_an_attempt_has_one_deadline() -> None:
-    resolver = Resolver(networks("127.0.0.0/8"))
-    sender = Sender(resolver)
-    resources = resources_with(sender, resolver, timeout=0.1)
-
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with scripted(never) as server:
+    async with scripted(never) as server, local_resources(timeout=0.1) as resources:
         with pytest.raises(Unavailable, match="timeout"):
             await webhook(resources, server.url).deliver(a_delivery())
-    await sender.aclose()
 
 
 async def test_a_closed_webhook_keeps_no_connection(resources: SinkResources) -> None:

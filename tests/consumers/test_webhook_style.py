@@ -11,15 +11,13 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook
 
-from event_router.consumers.addresses import Resolver, networks
-from event_router.consumers.http1 import Sender
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.signing import new_secret
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.consumers.sinks.webhook_style import OUTPOST, STANDARD, WebhookStyle
 from event_router.schemas.errors import InvalidValue, Rejected
 from tests.receivers import Request, receiver
-from tests.sinks import a_delivery, a_destination, resources_with
+from tests.sinks import a_delivery, a_destination, local_resources
 
 NOW = 1_700_000_000.5
 URL = {"url": "https://a.example/"}
@@ -27,10 +25,8 @@ URL = {"url": "https://a.example/"}
 
 @pytest.fixture
 async def resources() -> AsyncIterator[SinkResources]:
-    resolver = Resolver(networks("127.0.0.0/8"))
-    sender = Sender(resolver)
-    yield resources_with(sender, resolver, clock=lambda: NOW)
-    await sender.aclose()
+    async with local_resources(clock=lambda: NOW) as shared:
+        yield shared
 
 
 async def received(
