@@ -85,7 +85,8 @@ async def _round() -> dict[str, float]:
     attempts = broker.records(topics.attempts)
     settle = Settle(
         topics, world.directory, world.schedule, broker, world.disabled,
-        RetryPolicy(FixedDelays((1.0,)), 1, 3600), Health(), now_ms,
+        world.alerted, RetryPolicy(FixedDelays((1.0,)), 1, 3600), world.alert_policy,
+        Health(), now_ms,
     )  # fmt: skip
     found["settle"] = await _timed(attempts, settle)
     found["log, to SQLite (three records a delivery)"] = await _log(

@@ -1,5 +1,6 @@
 """Every adapter as the settings say, for whoever wires a role."""
 
+import dataclasses
 import time
 
 from event_router.consumers.addresses import Resolver
@@ -7,13 +8,16 @@ from event_router.consumers.health import Health
 from event_router.consumers.http1 import Sender
 from event_router.consumers.kafka import Admin, KafkaConfig
 from event_router.consumers.open_sinks import OpenSinks
+from event_router.consumers.ports import Sink
 from event_router.consumers.producer import KafkaProducer
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
-from event_router.consumers.sinks.webhook_style import WebhookStyle
+from event_router.consumers.sinks.webhook_style import OUTPOST, WebhookStyle
+from event_router.router.operator_events import OPERATOR
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.redis import RedisSchedule
 from event_router.router.settings import Settings
+from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.topics import Topics
 
@@ -73,7 +77,8 @@ def webhook_style(settings: Settings) -> WebhookStyle:
 
 
 def open_sinks(settings: Settings) -> OpenSinks:
-    """Sinks of every installed type, sharing one resolver and one HTTP sender.
+    """Sinks of every installed type, sharing one resolver and one HTTP sender. Operator events
+    are signed as Outpost signs them, whatever webhooks look like.
 
     A destination's cluster in trouble is no trouble of ours: its producers report to a health of
     their own.
@@ -87,4 +92,10 @@ def open_sinks(settings: Settings) -> OpenSinks:
         webhooks=webhook_style(settings),
     )
     types = load_sinks(resources.webhooks)
-    return OpenSinks(lambda destination: types.open(destination, resources))
+    to_operator = dataclasses.replace(resources, webhooks=OUTPOST)
+
+    def open_sink(destination: Destination) -> Sink:
+        own = destination.tenant == OPERATOR
+        return types.open(destination, to_operator if own else resources)
+
+    return OpenSinks(open_sink)

@@ -12,15 +12,25 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from event_router.consumers.http1_target import target_of
+from event_router.router.alerts import ALERTS, ALL, TOPICS
 from event_router.router.delays import Delays, FixedDelays, read_delays
-from event_router.schemas.errors import EventRouterError, InvalidValue
+from event_router.schemas.errors import EventRouterError, InvalidValue, Rejected
 
 PREFIX = "ROUTER_"
 SECRET = "***"  # noqa: S105  what is shown instead of one
 
-_SECRETS = {"kafka_password", "api_key", "jwt_secret", "secrets_keys"}
+_SECRETS = {"kafka_password", "api_key", "jwt_secret", "secrets_keys", "operator_events_secret"}
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
 _DATABASE = r"^((sqlite|postgresql)(\+[a-z]+)?://.+)?$"
 _PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")
@@ -128,6 +138,27 @@ class Settings(BaseModel):
         repr=False,
         description="name:base64 of 32 bytes, comma-separated; the first one encrypts",
     )
+    operator_events_secret: SecretStr = Field(
+        SecretStr(""), description="signs operator events; any text"
+    )
+    operator_events_topics: tuple[str, ...] = Field(
+        ALERTS, description=f"operator events, comma-separated; {ALL} = all"
+    )
+    operator_events_url: str = Field(
+        "", description="where operator events are sent; needs ROUTER_OPERATOR_EVENTS_SECRET"
+    )
+    alert_after: int = Field(
+        100,
+        ge=0,
+        description="failures in a row that are 100 % of what alerts speak of, unless "
+        "ROUTER_AUTO_DISABLE_AFTER says; 0 = none",
+    )
+    alert_exhausted_window: float = Field(
+        3600.0, ge=0, description="seconds between alerts of one destination's exhausted retries"
+    )
+    auto_disable_after: int = Field(
+        0, ge=0, description="failures in a row that disable a destination; 0 = never"
+    )
     log_retention_days: float = Field(30, gt=0, description="settled events are kept this long")
     drain_timeout: float = Field(5.0, gt=0, description="seconds for what runs when stopping")
     stall_timeout: float = Field(
@@ -135,10 +166,29 @@ class Settings(BaseModel):
     )
     data_dir: Path = Field(Path(".data"), description="files of the embedded default")
 
-    @field_validator("topics", "secrets_keys", mode="before")
+    @field_validator("topics", "secrets_keys", "operator_events_topics", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("operator_events_topics")
+    @classmethod
+    def _operator_events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(value) - {*TOPICS, ALL}:
+            raise ValueError(f"{min(unknown)} is none of {', '.join(TOPICS)}, {ALL}")
+        return value
+
+    @field_validator("operator_events_url")
+    @classmethod
+    def _signed(cls, value: str, info: ValidationInfo) -> str:
+        secret = info.data.get("operator_events_secret")
+        if value and not (secret and secret.get_secret_value()):
+            raise ValueError("should come with ROUTER_OPERATOR_EVENTS_SECRET")
+        try:
+            target_of(value or "http://localhost/")
+        except Rejected as error:
+            raise ValueError(f"should be an http or https URL ({error.detail})") from error
+        return value
 
     @field_validator("allow_networks", mode="before")
     @classmethod

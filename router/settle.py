@@ -1,6 +1,7 @@
 """The hop `settle`: what follows each attempt is decided and made durable.
 
-decode → decide → send the dead, park the retries, remove the settled, keep the backoff → done.
+decode → decide → send the dead and the alerts, park the retries, remove the settled, disable
+destinations, keep their failures → done.
 """
 
 import logging
@@ -11,20 +12,39 @@ from typing import Protocol
 
 import msgspec
 
-from event_router.consumers.circuit import after_failure
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
 from event_router.consumers.ports import (
-    Backoff,
     Directory,
+    Duplicates,
     Parked,
     Producer,
     Schedule,
     Settled,
+    Sighting,
     TenantView,
 )
-from event_router.router.retry import GiveUp, Retry, RetryPolicy, decide, dice_of, policy_for
-from event_router.schemas.attempt import Attempt, Dead, DeadHead
+from event_router.router.alerts import (
+    DISABLED,
+    EXHAUSTED,
+    Alert,
+    AlertPolicy,
+    DisabledFor,
+    alerts_after,
+    disabled_alert,
+    disabled_for,
+)
+from event_router.router.failures import Failures
+from event_router.router.operator_events import OPERATOR, alert_message
+from event_router.router.retry import (
+    GiveUp,
+    Retry,
+    RetryPolicy,
+    decide,
+    dice_of,
+    policy_for,
+)
+from event_router.schemas.attempt import Attempt, AttemptHead, Dead, DeadHead
 from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.errors import Undecodable
 from event_router.schemas.record import Message, Record, place_of
@@ -32,8 +52,6 @@ from event_router.schemas.topics import Topics
 from event_router.schemas.wire import dead_message, dead_of, delivery_message, read_outcome
 
 log = logging.getLogger(__name__)
-
-GONE = 410
 
 
 class Disabler(Protocol):
@@ -64,41 +82,50 @@ class _Effects:
     dead: list[Message] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
-    gone: list[tuple[DestinationKey, int]] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    disabling: list[tuple[AttemptHead, DisabledFor]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Settle:
-    """Settles batches of the topic `attempts`. `clock` gives ms since the epoch.
-
-    All attempts of a destination lie in one partition, so its failures in a row are counted here:
-    read once from the schedule, written when they change.
-    """
+    """Settles batches of the topic `attempts`. `clock` gives ms since the epoch; `alerted` is
+    where it is remembered for a while which alert was raised, by which attempt."""
 
     topics: Topics
     directory: Directory
     schedule: Schedule
     producer: Producer
     disabler: Disabler
+    alerted: Duplicates
     policy: RetryPolicy
+    alert_policy: AlertPolicy
     health: Health
     clock: Callable[[], int]
     counts: SettleCounts = field(default_factory=SettleCounts)
-    backoffs: dict[DestinationKey, Backoff | None] = field(default_factory=dict)
+    failures: Failures = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.schedule, self.health)
 
     async def __call__(self, records: Sequence[Record]) -> None:
         """On return every attempt's consequence is durable."""
         effects = _Effects()
         attempts = self._decode(records, effects)
         views = await self._views(attempts)
-        for record, attempt in attempts:
-            self._decide(record, attempt, views, effects)
-        await self._take_effect(effects)
-        await self._keep_backoff([attempt for _, attempt in attempts])
+        keys = {attempt.head.delivery.key for _, attempt in attempts}
+        await self.failures.learn(keys)
+        try:
+            for record, attempt in attempts:
+                self._decide(record, attempt, views, effects)
+            await self._take_effect(effects)
+        except BaseException:
+            self.failures.forget(keys)  # the batch comes again, and is counted again
+            raise
+        await self.failures.keep(keys)
 
     def forget(self) -> None:
-        """Partitions came or went: what is known of destinations may be out of date."""
-        self.backoffs.clear()
+        """Partitions came: what is known of destinations' failures may be out of date."""
+        self.failures.forget()
 
     def _decode(self, records: Sequence[Record], effects: _Effects) -> list[tuple[Record, Attempt]]:
         attempts = []
@@ -133,7 +160,8 @@ class Settle:
         view = views.get(delivery.tenant)
         destination = view.destinations.get(delivery.destination) if view else None
         policy = policy_for(destination, self.policy)
-        match decide(policy, head, self.clock(), dice_of(delivery)):
+        decision = decide(policy, head, self.clock(), dice_of(delivery))
+        match decision:
             case Retry(at):
                 later = msgspec.structs.replace(delivery, attempt=delivery.attempt + 1)
                 effects.parked.append(Parked(Delivery(later, attempt.data), at))
@@ -143,18 +171,31 @@ class Settle:
             case _:
                 self.counts.delivered += 1
                 effects.settled.append(Settled(delivery))
-        if head.status == GONE:
-            effects.gone.append((delivery.key, head.started))
+        failures = self.failures.count(attempt)
+        if delivery.tenant != OPERATOR:  # or every trouble of its destination would make more
+            gave_up = decision.reason if isinstance(decision, GiveUp) else None
+            self._alert(head, failures, gave_up, effects)
+
+    def _alert(
+        self, head: AttemptHead, failures: int, gave_up: str | None, effects: _Effects
+    ) -> None:
+        effects.alerts += alerts_after(self.alert_policy, head, failures, gave_up)
+        reason = disabled_for(self.alert_policy, head, failures)
+        if reason:
+            effects.disabling.append((head, reason))
+            self.failures.reset(head.delivery.key)
 
     async def _take_effect(self, effects: _Effects) -> None:
-        if effects.dead:
-            await self.producer.send(effects.dead)
+        alerts = await self._not_yet_raised(effects.alerts)
+        messages = effects.dead + [alert_message(alert, self.topics) for alert in alerts]
+        if messages:
+            await self.producer.send(messages)
         if effects.parked:
             await self._park(effects.parked)
         if effects.settled:
             await persist("redis", lambda: self.schedule.remove(effects.settled), self.health)
-        for key, at in effects.gone:
-            await persist("database", partial(self._disable, key, at), self.health)
+        for head, reason in effects.disabling:
+            await self._disable(head, reason)
 
     async def _park(self, parked: Sequence[Parked]) -> None:
         """What is refused for want of room is owed all the same: the log knows, and sweep parks
@@ -166,27 +207,55 @@ class Settle:
         if refused:
             log.warning("schedule.full", extra={"retries": refused})
 
-    async def _disable(self, key: DestinationKey, at: int) -> None:
-        if await self.disabler.disable_unless_changed_since(key, at, "gone"):
+    async def _disable(self, head: AttemptHead, reason: DisabledFor) -> None:
+        key = head.delivery.key
+        disable = partial(self.disabler.disable_unless_changed_since, key, head.started, reason)
+        disabled = await persist("database", disable, self.health)
+        if disabled:
             log.warning(
                 "destination.disabled",
-                extra={"tenant": key.tenant, "destination": key.destination, "reason": "gone"},
+                extra={"tenant": key.tenant, "destination": key.destination, "reason": reason},
             )
+        if self.alert_policy.wants(DISABLED):
+            await self._tell_disabled(head, reason, by_this_call=disabled)
 
-    async def _keep_backoff(self, attempts: Sequence[Attempt]) -> None:
-        unknown = {one.head.delivery.key for one in attempts} - self.backoffs.keys()
-        if unknown:
-            known = await persist("redis", lambda: self.schedule.backoff(unknown), self.health)
-            self.backoffs.update({key: known.get(key) for key in unknown})
-        changed: dict[DestinationKey, Backoff | None] = {}
-        for attempt in attempts:
-            key = attempt.head.delivery.key
-            before = self.backoffs[key]
-            after = _backoff(before, attempt)
-            if after != before:
-                self.backoffs[key] = changed[key] = after
-        if changed:
-            await persist("redis", lambda: self.schedule.set_backoff(changed), self.health)
+    async def _tell_disabled(
+        self, head: AttemptHead, reason: DisabledFor, *, by_this_call: bool
+    ) -> None:
+        """If not by this call it may have been by this very batch, before a crash: that it was
+        disabled since the attempt began is enough. The alert has the same id each time."""
+        key = head.delivery.key
+        look = partial(self.directory.views, (key.tenant,))
+        view = (await persist("database", look, self.health))[key.tenant]
+        destination = view.destinations.get(key.destination)
+        disabled_at = destination.disabled_at if destination else None
+        if disabled_at is None or not (by_this_call or disabled_at >= head.started):
+            return
+        alert = disabled_alert(head, reason, disabled_at)
+        if await self._is_first(alert, f"{key.destination}/{disabled_at}"):
+            await self.producer.send([alert_message(alert, self.topics)])
+
+    async def _not_yet_raised(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """A destination's exhausted retries are told once in the window."""
+        if not self.alert_policy.window:
+            return list(alerts)
+        return [
+            alert
+            for alert in alerts
+            if alert.topic != EXHAUSTED
+            or await self._is_first(alert, alert.attempt.delivery.destination)
+        ]
+
+    async def _is_first(self, alert: Alert, of: str) -> bool:
+        """No other attempt of the tenant has raised this alert `of` something in the window. An
+        attempt that is read again is the same."""
+        head = alert.attempt
+        mine = head.id.encode()
+        tenant = head.delivery.tenant
+        sighting = Sighting(OPERATOR, f"{alert.topic}/{tenant}", of, mine)
+        claim = partial(self.alerted.claim, (sighting,))
+        (first,) = await persist("redis", claim, self.health)
+        return first in (None, mine)
 
     def _dead(self, record: Record, attempt: Attempt, reason: str) -> Message:
         """The delivery as it lay in `deliveries`, so that replaying it is sending it again."""
@@ -213,13 +282,3 @@ class Settle:
             delivery=head.delivery,
         )
         return dead_message(Dead(dead, original.key, original.value), self.topics)
-
-
-def _backoff(before: Backoff | None, attempt: Attempt) -> Backoff | None:
-    """Failures in a row after `attempt`. Being rejected says nothing of the destination."""
-    head = attempt.head
-    if head.outcome == "delivered":
-        return None
-    if head.outcome == "rejected":
-        return before
-    return after_failure(before, head.started + round(head.latency), head.retry_after)

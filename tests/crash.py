@@ -18,6 +18,7 @@ class Fuse:
     """Burns at the `at`th call (from 1) of any port, once. `at=0` never does, and counts.
 
     `latency` gives the seconds that a call takes, before its effect and after it.
+    With `only`, just calls of these names count.
     """
 
     at: int
@@ -25,6 +26,7 @@ class Fuse:
     latency: Callable[[], float] | None = None
     calls: int = 0
     burnt: str | None = None
+    only: frozenset[str] = frozenset()
 
     def wrap(self, port: Any) -> Any:
         return _Fused(port, self)
@@ -52,8 +54,9 @@ class _Fused:
 
     def _fused(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            self._fuse.calls += 1
-            mine = self._fuse.calls == self._fuse.at
+            counted = not self._fuse.only or name in self._fuse.only
+            self._fuse.calls += counted
+            mine = counted and self._fuse.calls == self._fuse.at
             if mine:
                 self._fuse.burn("before", f"{type(self._port).__name__}.{name}")
             await self._fuse.take_time()

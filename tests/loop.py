@@ -4,10 +4,12 @@ What a process holds in its memory is a `Life`; what outlives it is the `World`.
 """
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -17,8 +19,10 @@ from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Sink, TenantView
+from event_router.router.alerts import AlertPolicy
 from event_router.router.delays import FixedDelays
 from event_router.router.duplicates.memory import MemoryDuplicates
+from event_router.router.operator_events import OPERATOR
 from event_router.router.retry import RetryPolicy
 from event_router.router.route import Route
 from event_router.router.schedule.layout import Bounds
@@ -82,7 +86,7 @@ class Receiver:
 
     answers: dict[str, list[Exception]] = field(default_factory=dict)
     received: Counter[tuple[str, str]] = field(default_factory=Counter)
-    bodies: set[bytes] = field(default_factory=set)
+    bodies: set[tuple[str, bytes]] = field(default_factory=set)
     delay: Callable[[], float] = float
 
     async def deliver(self, delivery: Delivery) -> Answer:
@@ -91,7 +95,7 @@ class Receiver:
         if waiting:
             raise waiting.pop(0)
         self.received[delivery.head.destination, delivery.head.event] += 1
-        self.bodies.add(delivery.data)
+        self.bodies.add((delivery.head.destination, delivery.data))
         return Answer("200", 200)
 
     async def aclose(self) -> None:
@@ -106,8 +110,10 @@ class Disabled:
     keys: list[DestinationKey] = field(default_factory=list)
 
     async def disable_unless_changed_since(self, key: DestinationKey, at: int, reason: str) -> bool:
-        self.keys.append(key)
         known = self.directory.destinations[key]
+        if known.disabled_at is not None or known.updated_at >= at:
+            return False
+        self.keys.append(key)
         self.directory.put(msgspec.structs.replace(known, disabled_at=at))
         return True
 
@@ -126,6 +132,8 @@ class World:
         self.disabled = Disabled(self.directory)
         self.dice = random.Random(0)
         self.away = 0.0
+        self.alerted = MemoryDuplicates(window=3600)
+        self.alert_policy = AlertPolicy()
 
     async def publish(
         self, *ids: str, topic: str = "order.created", data: bytes = b'{"n": 1}'
@@ -135,6 +143,15 @@ class World:
             for event_id in ids
         ]
         await self.broker.send([event_message(event, self.topics.events) for event in events])
+
+    def wants_alerts(self, policy: AlertPolicy) -> None:
+        """From now on there is a destination for operators."""
+        self.alert_policy = policy
+        self.directory.put(destination("operator-events", tenant=OPERATOR))
+
+    def told(self) -> list[dict[str, Any]]:
+        """What operators received."""
+        return [json.loads(body) for to, body in self.receiver.bodies if to == "operator-events"]
 
     def dead(self) -> list[tuple[str, str, str]]:
         """(destination, event, reason) of each delivery in `dead`."""
@@ -198,7 +215,9 @@ class Life:
             schedule,
             broker,
             fuse.wrap(world.disabled),
+            fuse.wrap(world.alerted),
             POLICY,
+            world.alert_policy,
             health,
             virtual_clock,
         )

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from event_router.consumers.ports import Duplicates, Producer
+from event_router.consumers.ports import Directory, Duplicates, Producer
 from event_router.router.adapters import open_producer, open_schedule
 from event_router.router.directory import CachedDirectory
 from event_router.router.duplicates.redis import RedisDuplicates
+from event_router.router.operator_events import WithOperator, operator_destination
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.roles.role import Role
 from event_router.router.schedule.redis import RedisSchedule
@@ -20,10 +21,11 @@ class Connected:
     """The adapters of one role, over one connection to Redis."""
 
     registry: Registry
-    directory: CachedDirectory
+    directory: Directory
     producer: Producer
     schedule: RedisSchedule
     duplicates: Duplicates
+    alerted: Duplicates
 
 
 def connect(role: Role) -> Connected:
@@ -37,8 +39,9 @@ def connect(role: Role) -> Connected:
         role.closing.push_async_callback(close)
     return Connected(
         registry=registry,
-        directory=CachedDirectory(registry, versions),
+        directory=WithOperator(CachedDirectory(registry, versions), operator_destination(settings)),
         producer=producer,
         schedule=open_schedule(settings, topics, redis),
         duplicates=RedisDuplicates(redis, topics.prefix, settings.duplicate_window),
+        alerted=RedisDuplicates(redis, topics.prefix, max(1, settings.alert_exhausted_window)),
     )

@@ -2,6 +2,7 @@
 
 from event_router.router.adapters import now_ms
 from event_router.router.faust_app import Hop, on_assigned, run_stream, stream_app
+from event_router.router.operator_events import alert_policy
 from event_router.router.retry import policy_from
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps
@@ -26,7 +27,9 @@ async def run(role: Role) -> None:
         schedule=connected.schedule,
         producer=connected.producer,
         disabler=connected.registry,
+        alerted=connected.alerted,
         policy=policy_from(settings),
+        alert_policy=alert_policy(settings),
         health=role.health,
         clock=now_ms,
     )
