@@ -26,6 +26,7 @@ from aiokafka import (
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from event_router.consumers import kafka_records, log_limit
@@ -168,6 +169,15 @@ def _translated(
     return Unavailable("kafka_error", str(error))
 
 
+async def _log_in(config: KafkaConfig) -> None:
+    """aiokafka keeps to itself why no broker let it in: this asks once more, and raises that."""
+    host, port, _ = collect_hosts(config.bootstrap, randomize=False)[0]
+    options = config.connection()
+    del options["bootstrap_servers"]
+    connection = await create_conn(host, port, **options)
+    connection.close()
+
+
 def wire_size(message: Message) -> int:
     """An upper bound of what the message takes as a batch of one."""
     return int(
@@ -207,6 +217,10 @@ class Writer:
             )
             try:
                 await producer.start()
+            except kafka_errors.KafkaConnectionError:
+                await producer.stop()
+                await _log_in(config)
+                raise
             except BaseException:
                 await producer.stop()
                 raise

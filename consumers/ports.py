@@ -26,8 +26,8 @@ class Producer(Protocol):
         """One result a message, in order, once all in-sync replicas have acknowledged each.
 
         Trouble that may pass is waited out, and only what isn't acknowledged is sent again: for
-        ever, or with a `deadline` (seconds) until then, when it raises Unavailable. After that
-        nobody knows whether a message was written.
+        ever, or with a `deadline` (seconds) until then, when it raises Unavailable with the code
+        of the trouble it met. After that nobody knows whether a message was written.
         """
         ...
 

@@ -74,15 +74,14 @@ class KafkaProducer:
         lanes: set[_Lane] = set()
         try:
             async with asyncio.timeout(deadline):
-                lanes = self._enqueue(call, messages, await self._partition_counts(messages))
+                lanes = self._enqueue(call, messages, await self._partition_counts(call, messages))
                 await call.done
         except BaseException as error:
             call.abandoned = True
             for lane in lanes:
                 lane.forget(call)
             if isinstance(error, TimeoutError):
-                detail = f"not acknowledged within {deadline} s"
-                raise Unavailable("kafka_timeout", detail) from None
+                raise call.late(deadline) from None
             raise
         return call.results
 
@@ -97,17 +96,18 @@ class KafkaProducer:
             self._discard(self._writer)
         await asyncio.gather(*self._closing)
 
-    async def _partition_counts(self, messages: Sequence[Message]) -> dict[str, int]:
+    async def _partition_counts(self, call: "_Call", messages: Sequence[Message]) -> dict[str, int]:
         topics = {message.topic for message in messages if message.partition is None}
-        return {topic: await self._partition_count(topic) for topic in topics}
+        return {topic: await self._partition_count(call, topic) for topic in topics}
 
-    async def _partition_count(self, topic: str) -> int:
+    async def _partition_count(self, call: "_Call", topic: str) -> int:
         pause = FIRST_PAUSE
         try:
             while True:
                 try:
                     return await (await self._current()).partitions(topic)
                 except Unavailable as trouble:
+                    call.trouble = trouble
                     self._troubles.add(topic, str(trouble))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, LONGEST_PAUSE)
@@ -170,6 +170,8 @@ class KafkaProducer:
                 lane.refused(entries, refusal)
             except Unavailable as trouble:
                 lane.put_back(entries)
+                for entry in entries:
+                    entry.call.trouble = trouble
                 self._troubles.add(lane.name, str(trouble))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -218,12 +220,13 @@ class KafkaProducer:
 class _Call:
     """One list of a caller, until each of its messages has a result."""
 
-    __slots__ = ("_left", "abandoned", "done", "results")
+    __slots__ = ("_left", "abandoned", "done", "results", "trouble")
 
     def __init__(self, count: int) -> None:
         self.results: list[Place | TooLarge] = [_UNKNOWN] * count
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.abandoned = False
+        self.trouble: Unavailable | None = None  # the last one that held it up
         self._left = count
         if not count:
             self.done.set_result(None)
@@ -237,6 +240,13 @@ class _Call:
     def fail(self, error: BaseException) -> None:
         if not self.done.done():
             self.done.set_exception(error)
+
+    def late(self, deadline: float | None) -> Unavailable:
+        """What to say at the deadline: the trouble that held it up, when it is known."""
+        detail = f"not acknowledged within {deadline:.3g} s"
+        if self.trouble is None:
+            return Unavailable("kafka_timeout", detail)
+        return Unavailable(self.trouble.code, f"{detail}: {self.trouble.detail}")
 
 
 _UNKNOWN = Place("", -1, -1, -1)

@@ -86,16 +86,22 @@ class KafkaSink:
         return Shown(f"{config.brokers} / {config.topic}")
 
     async def deliver(self, delivery: Delivery) -> Answer:
+        """An attempt has one deadline; what it failed of is its code: `kafka_authentication`,
+        `kafka_unknown_topic`, `kafka_unauthorized`, `kafka_unreachable`, or `timeout`."""
         head = delivery.head
         message = Message(self._topic, head.event.encode(), delivery.data, self._headers(head))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._resources.timeout
         try:
-            async with asyncio.timeout(self._resources.timeout):
+            async with asyncio.timeout_at(deadline):
                 producer = await self._opened()
-                (result,) = await producer.send([message])
         except TimeoutError as error:
-            what = f"{self._cluster.bootstrap} didn't acknowledge in time"
-            detail = f"{what}: check brokers, topic and credentials"
-            raise Unavailable("timeout", detail) from error
+            raise _failed("timeout", "the brokers' names weren't resolved in time") from error
+        try:
+            (result,) = await producer.send([message], max(0.0, deadline - loop.time()))
+        except Unavailable as trouble:
+            code = "timeout" if trouble.code == "kafka_timeout" else trouble.code
+            raise _failed(code, trouble.detail) from trouble
         if isinstance(result, TooLarge):
             raise result
         return Answer("OK", body=b"%d/%d" % (result.partition, result.offset))
@@ -128,6 +134,11 @@ class KafkaSink:
             "timestamp": head.time,
         }
         return [(name, value.encode()) for name, value in texts.items()]
+
+
+def _failed(code: str, detail: str) -> Unavailable:
+    """People see the detail where a webhook's answer would stand."""
+    return Unavailable(code, detail, answer=Answer(code, body=detail.encode()))
 
 
 def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials) -> KafkaConfig:

@@ -1,20 +1,23 @@
 """The Kafka topic sink: what is its own beyond the contract."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka import METADATA_PATIENCE, KafkaConfig
 from event_router.consumers.ports import Producer, Sink
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.schemas.errors import InvalidValue, TooLarge, Unavailable
+from event_router.schemas.record import Message, Place
 from tests import services
 from tests.sinks import a_delivery, a_destination, local_resources
 
 SINKS = load_sinks()
+MISSING_SECONDS = METADATA_PATIENCE + 2
 
 
 @pytest.fixture
@@ -59,6 +62,75 @@ async def test_it_logs_in_with_sasl(
     sink = kafka_sink(resources, config, credentials)
     assert (await sink.deliver(a_delivery())).code == "OK"
     await sink.aclose()
+
+
+async def test_wrong_credentials_are_said_to_be_wrong(
+    faulty_kafka: services.Kafka, resources: SinkResources
+) -> None:
+    config = {
+        "brokers": faulty_kafka.sasl_bootstrap,
+        "topic": "t",
+        "tls": False,
+        "sasl_mechanism": "plain",
+    }
+    credentials = {"username": services.SASL_USER, "password": "guess"}
+    hasty = dataclasses.replace(resources, timeout=3.0)
+    sink = kafka_sink(hasty, config, credentials)
+    with pytest.raises(Unavailable) as caught:
+        await sink.deliver(a_delivery())
+    await sink.aclose()
+    assert caught.value.code == "kafka_authentication"
+    assert b"check user, password" in caught.value.answer.body
+    assert b"guess" not in caught.value.answer.body
+
+
+async def test_a_topic_that_is_not_there_is_said_to_be_missing(
+    kafka: services.Kafka, resources: SinkResources
+) -> None:
+    config = {"brokers": kafka.bootstrap, "topic": "nobody-made-this", "tls": False}
+    sink = kafka_sink(dataclasses.replace(resources, timeout=MISSING_SECONDS), config)
+    with pytest.raises(Unavailable) as caught:
+        await sink.deliver(a_delivery())
+    await sink.aclose()
+    assert caught.value.code == "kafka_unknown_topic"
+    assert b"nobody-made-this" in caught.value.answer.body
+
+
+async def test_what_is_ours_replaces_metadata_and_an_events_own_the_destinations(
+    resources: SinkResources,
+) -> None:
+    sent: list[Message] = []
+
+    class Keeping:
+        async def send(
+            self, messages: Sequence[Message], deadline: float | None = None
+        ) -> list[Place | TooLarge]:
+            assert deadline is not None
+            sent.extend(messages)
+            return [Place("t", 0, 0, 0)]
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    evil = dict.fromkeys(("event-id", "topic", "timestamp", "content-type"), "evil")
+    destination = a_destination(
+        "kafka",
+        {"brokers": "127.0.0.1:1", "topic": "t"},
+        {},
+        delivery_metadata={**evil, "both": "destination", "fixed": "1"},
+    )
+    keeping = dataclasses.replace(resources, open_producer=lambda _: Keeping())
+    sink = SINKS.open(destination, keeping)
+    await sink.deliver(a_delivery(metadata={**evil, "both": "event"}))
+    assert dict(sent[0].headers) == {
+        "event-id": b"evt_1",
+        "topic": b"user.created",
+        "timestamp": b"2026-01-01T00:00:00Z",
+        "content-type": b"application/json",
+        "both": b"event",
+        "fixed": b"1",
+    }
+    assert len(sent[0].headers) == 6
 
 
 async def test_a_payload_that_no_topic_takes_is_rejected(

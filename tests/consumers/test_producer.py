@@ -172,7 +172,7 @@ async def test_after_the_deadline_nobody_waits_and_nothing_more_is_sent(
     producer: KafkaProducer, broker: Broker
 ) -> None:
     broker.failures[0] = [Unavailable("kafka_error", "down")] * 3
-    with pytest.raises(Unavailable, match="kafka_timeout"):
+    with pytest.raises(Unavailable, match=r"kafka_error: .* 0\.01 s: down"):
         await producer.send([message(b"late")], deadline=0.01)
     await producer.send([message(b"next")])
     assert broker.written == [(0, [b"next"])]
@@ -185,8 +185,8 @@ async def test_what_nobody_waits_for_is_no_trouble_and_takes_no_memory(
     broker.failures[1] = [Unavailable("kafka_unauthorized", "grant it Write")] * 2
     first = asyncio.create_task(producer.send([message()]))
     await until(lambda: bool(broker.written))
-    for partition in (0, 1):
-        with pytest.raises(Unavailable, match="kafka_timeout"):
+    for partition, code in ((0, "kafka_timeout"), (1, "kafka_unauthorized")):
+        with pytest.raises(Unavailable, match=code):
             await producer.send([message(b"late", partition)], deadline=0.01)
     assert not any(lane.waiting for lane in producer._lanes.values())
     broker.released.set()
