@@ -18,6 +18,7 @@ from event_router.router.api.destinations import destination_routes
 from event_router.router.api.errors import ErrorBody, answer_errors_as_json, on_mistake
 from event_router.router.api.events import EventsAnswer, event_routes
 from event_router.router.api.health import HealthAnswer, health_routes
+from event_router.router.api.metrics import MetricsAnswer, metrics_routes
 from event_router.router.api.portal import portal_routes
 from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
 from event_router.router.api.retry import retry_routes
@@ -38,6 +39,7 @@ _ROUTES = (
     event_routes,
     attempt_routes,
     retry_routes,
+    metrics_routes,
 )
 _BODY_LIMIT = 256 * 1024
 _ANSWERS = (
@@ -51,6 +53,7 @@ _ANSWERS = (
     PortalAnswer,
     EventsAnswer,
     AttemptsAnswer,
+    MetricsAnswer,
     PublishBody,
     Published,
     Success,

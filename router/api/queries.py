@@ -26,7 +26,7 @@ TextPath = Annotated[str, Path(pattern=r"^[^\x00]{1,512}$")]
 IdPath = Annotated[str, Path(pattern=f"^{ID_PATTERN}$")]
 
 _INDEX = re.compile(r"(\w+)\[\d*\]")
-_BOUND = re.compile(r"(\w+)\[([a-z]+)\]")
+_BOUND = re.compile(r"(\w+)\[([a-z_]+)\](?:\[\d*\])?")
 
 Q = TypeVar("Q", bound=BaseModel)
 T = TypeVar("T")
@@ -46,6 +46,7 @@ def _milliseconds(value: Any) -> Any:
 
 
 Moment = Annotated[int | None, BeforeValidator(_milliseconds, json_schema_input_type=str)]
+GivenMoment = Annotated[int, BeforeValidator(_milliseconds, json_schema_input_type=str)]
 
 
 class TimeBounds(BaseModel):
@@ -124,37 +125,45 @@ def _gathered(items: Iterable[tuple[str, str]], query: type[BaseModel]) -> dict[
         if not value:
             continue
         if bound := _BOUND.fullmatch(written):
-            given.setdefault(bound[1], {})[bound[2]] = value
-            continue
-        index = _INDEX.fullmatch(written)
-        name = index[1] if index else written
-        if _is_list(name, query):
-            given.setdefault(name, []).append(value)
+            _put(given.setdefault(bound[1], {}), bound[2], value, _type_of(bound[1], query))
         else:
-            given[name] = value
+            index = _INDEX.fullmatch(written)
+            _put(given, index[1] if index else written, value, query)
     return given
 
 
-def _is_list(name: str, query: type[BaseModel]) -> bool:
-    known = query.model_fields.get(name)
-    return known is not None and get_origin(known.annotation) is tuple
+def _put(given: Any, name: str, value: str, query: Any) -> None:
+    """As one of several, where `query` takes several. What isn't in order is for it to refuse."""
+    if not isinstance(given, dict):
+        return
+    if get_origin(_type_of(name, query)) is tuple:
+        given.setdefault(name, []).append(value)
+    else:
+        given[name] = value
+
+
+def _type_of(name: str, query: Any) -> Any:
+    known = getattr(query, "model_fields", {}).get(name)
+    return None if known is None else known.annotation
 
 
 def parameters(query: type[BaseModel]) -> dict[str, Any]:
     """The query's fields, for `openapi_extra`."""
     schema = query.model_json_schema(mode="validation")
     definitions = schema.get("$defs", {})
+    required = schema.get("required", ())
     return {
         "parameters": [
-            _parameter(name, _inlined(field, definitions))
+            _parameter(name, _inlined(field, definitions), required=name in required)
             for name, field in schema["properties"].items()
         ]
     }
 
 
-def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    written = {"style": "deepObject", "explode": True} if name == "time" else {}
-    return {"name": name, "in": "query", "required": False, "schema": schema, **written}
+def _parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    deep = schema.get("type") == "object"
+    written = {"style": "deepObject", "explode": True} if deep else {}
+    return {"name": name, "in": "query", "required": required, "schema": schema, **written}
 
 
 def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

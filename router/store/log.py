@@ -3,6 +3,7 @@
 from functools import partial
 
 from event_router.consumers.log_rows import LogRows, place_text
+from event_router.router.store import log_metrics
 from event_router.router.store import log_queries as queries
 from event_router.router.store.database import Database
 from event_router.router.store.log_ports import (
@@ -26,6 +27,7 @@ from event_router.router.store.log_values import (
     dead_position,
     event_position,
 )
+from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.schemas.attempt import Dead
 
@@ -80,6 +82,12 @@ class SqlLog:
 
     async def dead_record(self, place: str, destination: str) -> Dead | None:
         return await self._database.read(partial(queries.find_dead, place, destination))
+
+    async def event_metrics(self, asked: MetricsQuery) -> list[EventGroup]:
+        return await self._database.read(partial(log_metrics.count_events, asked))
+
+    async def attempt_metrics(self, asked: MetricsQuery) -> list[AttemptGroup]:
+        return await self._database.read(partial(log_metrics.count_attempts, asked))
 
     async def counts(self) -> Counts:
         return await self._database.read(queries.count)

@@ -6,6 +6,7 @@ import msgspec
 
 from event_router.consumers.log_rows import State
 from event_router.consumers.ports import LogStore
+from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging
 from event_router.schemas.attempt import AttemptHead, Dead, Outcome
 from event_router.schemas.delivery import DeliveryHead
@@ -189,6 +190,15 @@ class Log(LogStore, Protocol):
     async def dead(self, wanted: DeadFilter, paging: Paging) -> Page[LoggedDead]: ...
 
     async def dead_record(self, place: str, destination: str) -> Dead | None: ...
+
+    async def event_metrics(self, asked: MetricsQuery) -> list[EventGroup]:
+        """By bucket and dimensions, in their order; one group in all when there are neither.
+        With `destination_id` an event counts once for each of its destinations."""
+        ...
+
+    async def attempt_metrics(self, asked: MetricsQuery) -> list[AttemptGroup]:
+        """As `event_metrics`."""
+        ...
 
     async def counts(self) -> Counts:
         """Cheap: kept while writing, not counted."""

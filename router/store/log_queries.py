@@ -58,7 +58,7 @@ _HIDDEN = ("duplicate", "id_conflict")
 
 def list_events(wanted: EventFilter, sought: Seek, connection: Connection) -> list[LoggedEvent]:
     query = select(events).where(
-        _shown(),
+        shown(),
         *_one_of(events.c.id, wanted.ids),
         *_one_of(events.c.tenant, wanted.tenants),
         *_one_of(events.c.topic, wanted.topics),
@@ -72,7 +72,7 @@ def list_events(wanted: EventFilter, sought: Seek, connection: Connection) -> li
 
 
 def find_event(id_: str, tenant: str | None, connection: Connection) -> LoggedEvent | None:
-    query = select(events).where(events.c.id == id_, _shown())
+    query = select(events).where(events.c.id == id_, shown())
     if tenant is not None:
         query = query.where(events.c.tenant == tenant)
     newest = query.order_by(events.c.received.desc(), events.c.origin.desc()).limit(1)
@@ -81,7 +81,7 @@ def find_event(id_: str, tenant: str | None, connection: Connection) -> LoggedEv
 
 
 def tenants_with(event: str, connection: Connection) -> list[str]:
-    theirs = select(events.c.tenant).where(events.c.id == event, _shown())
+    theirs = select(events.c.tenant).where(events.c.id == event, shown())
     return list(connection.scalars(theirs.distinct().order_by(events.c.tenant)))
 
 
@@ -233,7 +233,8 @@ def _open() -> Condition:
     return and_(_UNSETTLED, ~_superseded())
 
 
-def _shown() -> Condition:
+def shown() -> Condition:
+    """Not those that were dropped as duplicates, or given up for their id."""
     hidden = select(routings.c.origin).where(
         routings.c.origin == events.c.origin, routings.c.outcome.in_(_HIDDEN)
     )

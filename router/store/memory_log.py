@@ -18,6 +18,7 @@ from event_router.consumers.log_rows import (
     place_text,
     routing_order,
 )
+from event_router.router.store import memory_metrics
 from event_router.router.store.log_ports import (
     AttemptFilter,
     AttemptPosition,
@@ -45,6 +46,7 @@ from event_router.router.store.log_values import (
     last_attempt_of,
     unsettled_of,
 )
+from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.schemas.attempt import Dead
 
@@ -194,6 +196,12 @@ class MemoryLog:
     async def dead_record(self, place: str, destination: str) -> Dead | None:
         row = self._dead.get((place, destination))
         return None if row is None else dead_of(row)
+
+    async def event_metrics(self, asked: MetricsQuery) -> list[EventGroup]:
+        return memory_metrics.count_events(asked, self._shown())
+
+    async def attempt_metrics(self, asked: MetricsQuery) -> list[AttemptGroup]:
+        return memory_metrics.count_attempts(asked, self._attempts.rows())
 
     async def counts(self) -> Counts:
         rows = self._deliveries.rows()
