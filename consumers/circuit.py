@@ -1,13 +1,21 @@
 """A destination's circuit: open after failures in a row over a minimum time. Pure.
 
-While it is open nothing is sent; when its time is up one probe is, whose success closes it.
+While it is open nothing is sent; when its time is up probes are, and one success closes it.
+
+One probe at a time would do for a destination that is away. But some refuse what comes first and
+take what comes again: there, single probes are all first attempts of what has gathered meanwhile,
+and the retries behind them never have their turn. So there are as many probes as make up for the
+time that it was open, at PROBE_RATE.
 """
 
 from event_router.consumers.ports import MAX_DOOR, Backoff
 
 FAILURES = 5
 MINIMUM_MS = 5_000
-LONGEST_OPEN_MS = round(MAX_DOOR * 1000)
+LONGEST_OPEN_MS = 10_000
+LONGEST_RETRY_AFTER_MS = round(MAX_DOOR * 1000)
+PROBE_RATE = 10
+"""Probes for each second that it was open."""
 
 
 def after_failure(before: Backoff | None, now: int, retry_after: int | None) -> Backoff:
@@ -18,8 +26,15 @@ def after_failure(before: Backoff | None, now: int, retry_after: int | None) -> 
     if failures >= FAILURES and now - since >= MINIMUM_MS and now >= until:
         until = now + _open_for(now - since)
     if retry_after is not None and retry_after > 0:
-        until = max(until, now + min(retry_after, LONGEST_OPEN_MS))
+        until = max(until, now + min(retry_after, LONGEST_RETRY_AFTER_MS))
     return Backoff(failures, since, until)
+
+
+def probes(backoff: Backoff) -> int:
+    """How many may fail, once the time is up, until it is open again. One after a Retry-After."""
+    if backoff.failures < FAILURES:
+        return 1
+    return max(_open_for(backoff.open_until - backoff.since) * PROBE_RATE // 1000, 1)
 
 
 def _open_for(failing: int) -> int:

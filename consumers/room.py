@@ -13,7 +13,7 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 
 from dataclasses import dataclass, field
 
-from event_router.consumers.circuit import after_failure
+from event_router.consumers.circuit import after_failure, probes
 from event_router.consumers.ports import Backoff
 from event_router.schemas.delivery import DestinationKey
 
@@ -29,6 +29,7 @@ class Room:
     slow: dict[DestinationKey, int] = field(default_factory=dict)
     trusted: set[DestinationKey] = field(default_factory=set)
     backoffs: dict[DestinationKey, Backoff] = field(default_factory=dict)
+    probed: dict[DestinationKey, int] = field(default_factory=dict)
     grown: dict[DestinationKey, int] = field(default_factory=dict)
     filled: set[DestinationKey] = field(default_factory=set)
     taken: int = 0
@@ -47,13 +48,22 @@ class Room:
         free = min(free, self.slots - self.taken)
         backoff = self.backoffs.get(key)
         if backoff is not None and backoff.open_until:
-            free = min(free, 0 if now < backoff.open_until else 1 - running)
+            free = min(
+                free, self._probes(key, backoff) - running if now >= backoff.open_until else 0
+            )
         return max(free, 0)
 
     def is_shut(self, key: DestinationKey, now: int) -> bool:
         """Whether its circuit is open: there will be no room for a while."""
         backoff = self.backoffs.get(key)
         return backoff is not None and backoff.open_until > now
+
+    def _probes(self, key: DestinationKey, backoff: Backoff) -> int:
+        """How many more may fail; at those that take long to fail a single one."""
+        return probes(backoff) - self.probed.get(key, 0) if key in self.trusted else 1
+
+    def _may_fail_more(self, key: DestinationKey, backoff: Backoff, now: int) -> bool:
+        return 0 < backoff.open_until <= now and self._probes(key, backoff) > 1
 
     def _trusted_share(self, key: DestinationKey) -> int:
         running = self.running.get(key, 0)
@@ -117,10 +127,16 @@ class Room:
         backoff = self.backoffs.get(key)
         if backoff is not None and backoff.open_until <= now:
             del self.backoffs[key]
+            self.probed.pop(key, None)
 
     def failed(self, key: DestinationKey, now: int, retry_after: int | None) -> int:
         """Until when (ms) its circuit is open; 0 when it isn't."""
-        backoff = after_failure(self.backoffs.get(key), now, retry_after)
+        before = self.backoffs.get(key)
+        if before and self._may_fail_more(key, before, now) and not retry_after:
+            self.probed[key] = self.probed.get(key, 0) + 1
+            return 0
+        self.probed.pop(key, None)
+        backoff = after_failure(before, now, retry_after)
         self.backoffs[key] = backoff
         return backoff.open_until if backoff.open_until > now else 0
 

@@ -2,8 +2,8 @@
 
 import heapq
 import random
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -21,18 +21,24 @@ Took = Callable[[int], int | None]
 TIMEOUT = 30_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attempt:
     key: DestinationKey
+    arrived: int
+    number: int
+    began: int
     slow: bool = False
 
 
 @dataclass
 class Simulation:
-    """`takes` says of each destination how long its attempts take. Those that time out fail."""
+    """`takes` says of each destination how long its attempts take. Those that time out fail, and
+    of each delivery the first `failures`; each is tried again after the next of `delays`."""
 
     slots: int
     takes: dict[DestinationKey, Took]
+    failures: int = 0
+    delays: Sequence[int] = ()
     seed: int = 7
     now: int = 0
     waits: dict[DestinationKey, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -43,8 +49,8 @@ class Simulation:
         self._dice = random.Random(self.seed)
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
-        self._queues: dict[DestinationKey, deque[int]] = defaultdict(deque)
-        self._running: list[tuple[int, Attempt]] = []
+        self._queues: dict[DestinationKey, list[tuple[int, int, int]]] = defaultdict(list)
+        self._running: set[Attempt] = set()
         self._looking = False
         self._tick()
 
@@ -65,39 +71,52 @@ class Simulation:
 
     def arrive(self, key: DestinationKey) -> None:
         if self.room.free(key, self.now):
-            self._start(key, self.now)
+            self._start(key, self.now, 1)
         else:
-            self._queues[key].append(self.now)
+            self._park(key, self.now, self.now, 1)
+
+    def waiting(self, key: DestinationKey) -> int:
+        return len(self._queues[key])
 
     def p99(self, keys: set[DestinationKey]) -> float:
         """Of the time from arrival to answer."""
         waits = sorted(wait for key in keys for wait in self.waits[key])
         return waits[len(waits) * 99 // 100]
 
-    def _start(self, key: DestinationKey, arrived: int) -> None:
-        attempt, began = Attempt(key), self.now
-        self.room.take(key)
-        self._running.append((began, attempt))
-        takes = self.takes[key](began)
-        lasts = TIMEOUT if takes is None else takes
-        self.at(began + lasts, lambda: self._end(attempt, began, arrived, failed=takes is None))
+    def _park(self, key: DestinationKey, due: int, arrived: int, number: int) -> None:
+        heapq.heappush(self._queues[key], (due, arrived, number))
 
-    def _end(self, attempt: Attempt, began: int, arrived: int, *, failed: bool) -> None:
-        self._running.remove((began, attempt))
-        self.room.give(attempt.key, slow=attempt.slow)
+    def _start(self, key: DestinationKey, arrived: int, number: int) -> None:
+        attempt = Attempt(key, arrived, number, self.now)
+        self.room.take(key)
+        self._running.add(attempt)
+        takes = self.takes[key](self.now)
+        failed = takes is None or number <= self.failures
+        self.at(
+            self.now + (TIMEOUT if takes is None else takes),
+            lambda: self._end(attempt, failed=failed),
+        )
+
+    def _end(self, attempt: Attempt, *, failed: bool) -> None:
+        key = attempt.key
+        self._running.remove(attempt)
+        self.room.give(key, slow=attempt.slow)
+        self.ended[key] += 1
         if failed:
-            self.room.failed(attempt.key, self.now, None)
+            self.room.failed(key, self.now, None)
+            if attempt.number <= len(self.delays):
+                due = self.now + self.delays[attempt.number - 1]
+                self._park(key, due, attempt.arrived, attempt.number + 1)
         else:
-            self.room.succeeded(attempt.key, self.now)
-            self.waits[attempt.key].append(self.now - arrived)
-        self.ended[attempt.key] += 1
+            self.room.succeeded(key, self.now)
+            self.waits[key].append(self.now - attempt.arrived)
         if not self._looking and any(self._queues.values()):
             self._looking = True
             self.at(self.now + SOON, self._pull)
 
     def _tick(self) -> None:
-        for began, attempt in self._running:
-            if not attempt.slow and self.now - began >= DRAGS_AFTER:
+        for attempt in self._running:
+            if not attempt.slow and self.now - attempt.began >= DRAGS_AFTER:
                 attempt.slow = True
                 self.room.mark_slow(attempt.key)
         self._pull()
@@ -105,9 +124,11 @@ class Simulation:
 
     def _pull(self) -> None:
         self._looking = False
-        waiting = [key for key, queue in self._queues.items() if queue]
-        for key in waiting:
-            share = max((self.slots - self.room.taken) // len(waiting), 1)
-            queue = self._queues[key]
-            for _ in range(min(self.room.free(key, self.now), share, len(queue))):
-                self._start(key, queue.popleft())
+        due = [key for key, queue in self._queues.items() if queue and queue[0][0] <= self.now]
+        for key in due:
+            share = max((self.slots - self.room.taken) // len(due), 1)
+            for _ in range(min(self.room.free(key, self.now), share)):
+                queue = self._queues[key]
+                if queue and queue[0][0] <= self.now:
+                    _, arrived, number = heapq.heappop(queue)
+                    self._start(key, arrived, number)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_router.consumers.circuit import after_failure
+from event_router.consumers.circuit import after_failure, probes
 from event_router.consumers.ports import Backoff
 
 
@@ -34,9 +34,9 @@ def test_failures_in_a_row_over_the_minimum_time_open_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing", "open_for"), [(5_000, 1_000), (50_000, 10_000), (300_000, 60_000), (10**9, 60_000)]
+    ("failing", "open_for"), [(5_000, 1_000), (20_000, 4_000), (50_000, 10_000), (10**9, 10_000)]
 )
-def test_it_is_open_for_a_fifth_of_the_time_it_has_been_failing_at_most_a_minute(
+def test_it_is_open_for_a_fifth_of_the_time_it_has_been_failing_at_most_ten_seconds(
     failing: int, open_for: int
 ) -> None:
     assert after_failures(0, 0, 0, 0, failing).open_until == failing + open_for
@@ -71,3 +71,12 @@ def test_it_is_never_open_for_more_than_a_minute(failures: list[tuple[int, int |
         backoff = after_failure(backoff, now, retry_after)
         assert backoff.open_until <= now + 60_000
         assert backoff.since <= now
+
+
+def test_as_many_probes_follow_as_make_up_for_the_time_it_was_open() -> None:
+    assert probes(after_failures(0, 1, 2, 3, 5_000)) == 12
+    assert probes(after_failures(0, 1, 2, 3, 600_000)) == 100
+
+
+def test_after_a_retry_after_one_probe_is_enough() -> None:
+    assert probes(after_failure(None, 1_000, 60_000)) == 1

@@ -168,6 +168,23 @@ def test_failures_in_a_row_open_the_circuit() -> None:
     assert room.failed(A, NOW + 6_000, None) == NOW + 7_200
 
 
+def test_at_one_that_fails_soon_several_probes_may_fail_before_it_is_open_again() -> None:
+    room = Room(80)
+    trusted(room, A)
+    until = [room.failed(A, NOW + after, None) for after in (0, 1, 2, 3, 5_000)][-1]
+    assert room.free(A, until) == 10
+    assert [room.failed(A, until, None) for _ in range(11)] == [0] * 11
+    assert room.free(A, until) == 1
+    assert room.failed(A, until, None) > until
+
+
+def test_a_probe_that_is_told_when_to_come_back_is_the_last_one() -> None:
+    room = Room(80)
+    trusted(room, A)
+    until = [room.failed(A, NOW + after, None) for after in (0, 1, 2, 3, 5_000)][-1]
+    assert room.failed(A, until, 30_000) == until + 30_000
+
+
 class Model(RuleBasedStateMachine):
     """The counts are those of a plain list of attempts, whatever begins, drags on and ends."""
 

@@ -80,3 +80,26 @@ def test_a_crowd_of_late_ones_shares_half_of_the_slots_alike() -> None:
     ended = [simulation.ended[key] for key in late]
     assert sum(ended) >= 20 * 30
     assert max(ended) <= 3 * min(ended)
+
+
+@pytest.mark.parametrize("delays", [(2_000, 2_000), (5_000, 30_000, 120_000), (30_000, 30_000)])
+def test_who_takes_what_comes_for_the_third_time_gets_all_of_it(delays: tuple[int, ...]) -> None:
+    """And doesn't fall behind for ever, because first attempts are all that is let through."""
+    (fussy,) = named("fussy", 1)
+    simulation = Simulation(500, {fussy: lambda _: ANSWERS}, failures=2, delays=delays)
+    simulation.publish(fussy, each=100, until=600_000)
+    simulation.run(600_000)
+    waiting = simulation.waiting(fussy)
+    assert waiting <= 10 * (sum(delays[:2]) // 1_000 + 5)
+    assert len(simulation.waits[fussy]) >= 5_000
+
+
+def test_who_is_away_is_asked_seldom_and_back_soon() -> None:
+    (away,) = named("away", 1)
+    simulation = Simulation(500, {away: lambda _: 1}, failures=10**9, delays=[5_000] * 100)
+    simulation.publish(away, each=10, until=300_000)
+    simulation.run(300_000)
+    assert simulation.ended[away] <= 15 * 300
+    simulation.failures = 0
+    simulation.run(312_000)
+    assert simulation.waits[away]
