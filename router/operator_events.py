@@ -25,6 +25,7 @@ OPERATOR = "router:operator"
 
 SOURCE = "/router"
 BODY_SHOWN = 1024
+METADATA_SHOWN = 2048
 
 
 def operator_destination(settings: Settings) -> Destination | None:
@@ -113,7 +114,7 @@ def _data(alert: Alert) -> dict[str, Any]:
             "id": delivery.event,
             "topic": delivery.topic,
             "time": delivery.time,
-            "metadata": delivery.metadata,
+            "metadata": _bounded(delivery.metadata),
         },
         "attempt": _attempt(attempt),
         "destination": {
@@ -123,6 +124,12 @@ def _data(alert: Alert) -> dict[str, Any]:
         },
         **alert.details,
     }
+
+
+def _bounded(metadata: dict[str, str]) -> dict[str, str]:
+    """None of it when it is long: an alert must fit where the event itself just fitted."""
+    length = sum(len(name) + len(value) for name, value in metadata.items())
+    return metadata if length <= METADATA_SHOWN else {}
 
 
 def _attempt(attempt: AttemptHead) -> dict[str, Any]:

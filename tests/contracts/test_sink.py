@@ -151,7 +151,7 @@ async def open_sink(row: Row) -> AsyncIterator[Open]:
 
 
 def test_every_sink_has_a_row() -> None:
-    assert sorted(ROWS) == sorted(SINKS.names)
+    assert sorted(ROWS) == [name for name in SINKS.names if SINKS.is_installed(name)]
 
 
 @pytest.mark.parametrize(

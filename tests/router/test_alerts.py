@@ -152,3 +152,12 @@ def test_the_envelope_says_what_when_and_of_whom() -> None:
             "reason": "gone",
         },
     }
+
+
+def test_an_alert_stays_small_however_much_the_event_and_the_answer_say() -> None:
+    big = a_delivery(metadata={"k": "v" * 100_000}).head
+    head = attempt(delivery=big, body="\x01" * 16_000)
+    message = alert_message(disabled_alert(head, "gone", 0), Topics())
+    assert message.value is not None
+    assert len(message.value) < 16_000
+    assert msgspec.json.decode(message.value)["data"]["event"]["metadata"] == {}
