@@ -46,7 +46,8 @@ log = logging.getLogger(__name__)
 class WorkerLimits:
     """Seconds, and counts. After `drags_after` an attempt tells against its destination, after
     `slow_after` it moves into the schedule's keeping. `flush_pause` gathers attempts for one
-    write: it delays retries and the log by that much, never a delivery."""
+    write: it delays retries and the log by that much, never a delivery. `max_age` is for what
+    waits for a disabled destination; elsewhere what follows an attempt decides."""
 
     slots: int = 500
     drags_after: float = 0.5
@@ -59,6 +60,8 @@ class WorkerLimits:
     unreported: int = 5_000
     claim_bytes: int = 4 << 20
     seen_per_shard: int = 8
+    max_age: float = math.inf
+    aged_at_once: int = 50
 
 
 @dataclass(slots=True)
@@ -278,13 +281,23 @@ class DeliveryWorker:
             self._attempt(job, destination), name=f"attempt {delivery.head.destination}"
         )
 
+    def _refusal(self, head: DeliveryHead, destination: Destination | None) -> str:
+        """Why nothing is to be sent, '' when something is."""
+        if destination is None:
+            return "destination_deleted"
+        return "too_old" if destination.disabled_at is not None and self._is_too_old(head) else ""
+
+    def _is_too_old(self, head: DeliveryHead) -> bool:
+        return self.clock() - head.began > self.limits.max_age * 1000
+
     async def _attempt(self, job: Job, destination: Destination | None) -> None:
         head = job.delivery.head
         retry_after: float | None = None
         outcome: Outcome = "rejected"
         try:
-            if destination is None:
-                answer = Answer("destination_deleted")
+            refusal = self._refusal(head, destination)
+            if destination is None or refusal:
+                answer = Answer(refusal)
             else:
                 async with self.sinks.lend(destination) as sink:
                     answer = await sink.deliver(job.delivery)
@@ -452,8 +465,7 @@ class DeliveryWorker:
             "redis", lambda: self.schedule.claim(claims, self.limits.lease), self.health
         )
         self.counts.claimed += len(claimed)
-        for one in claimed:
-            self._start_claimed(one, views)
+        await self._hand_back([one for one in claimed if not self._start_claimed(one, views)])
         return len(claimed)
 
     def _limits(self) -> dict[int, int]:
@@ -469,14 +481,14 @@ class DeliveryWorker:
     async def _claim_for(
         self, due: Due, views: Mapping[str, TenantView], waiting: int
     ) -> Claim | None:
-        """A fair share for one of `waiting` destinations; the door is shut on those that can't
-        be served, so that they don't come up again at every look."""
+        """A fair share for one of `waiting` destinations, and of a disabled one some, to see how
+        old they are; the door is shut on those that can't be served, so that they don't come up
+        again at every look."""
         key = due.destination
         destination = views[key.tenant].destinations.get(key.destination)
         now = self.clock()
         if destination is not None and destination.disabled_at is not None:
-            await self._shut(key, MAX_DOOR)
-            return None
+            return Claim(key, self.limits.aged_at_once, self.limits.claim_bytes)
         free = self.room.free(key, now)
         backoff = self.room.backoffs.get(key)
         if backoff is not None and backoff.open_until > now:
@@ -489,10 +501,23 @@ class DeliveryWorker:
     async def _shut(self, key: DestinationKey, seconds: float) -> None:
         await persist("redis", lambda: self.schedule.door(key, seconds), self.health)
 
-    def _start_claimed(self, claimed: Claimed, views: Mapping[str, TenantView]) -> None:
+    def _start_claimed(self, claimed: Claimed, views: Mapping[str, TenantView]) -> bool:
+        """False when it has to wait on, because its destination is disabled."""
         head = claimed.delivery.head
         destination = views[head.tenant].destinations.get(head.destination)
+        if destination and destination.disabled_at is not None and not self._is_too_old(head):
+            return False
         self._start(claimed.delivery, destination, None, claimed.lease)
+        return True
+
+    async def _hand_back(self, claimed: Sequence[Claimed]) -> None:
+        """They go behind the others of their destination, whose door is shut for a while."""
+        if not claimed:
+            return
+        held = [Held(one.delivery, one.lease) for one in claimed]
+        await persist("redis", lambda: self.schedule.hold(held, 0.0), self.health)
+        for key in {one.delivery.head.key for one in claimed}:
+            await self._shut(key, MAX_DOOR)
 
 
 def _attempt_head(

@@ -22,7 +22,7 @@ async def run(role: Role) -> None:
         done=lambda records: subscription.done(records),
         health=role.health,
         clock=now_ms,
-        limits=WorkerLimits(slots=settings.delivery_slots),
+        limits=WorkerLimits(slots=settings.delivery_slots, max_age=settings.retry_max_age),
     )
     subscription = Subscription(
         [topics.deliveries],

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import msgspec
+
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
@@ -148,6 +150,22 @@ async def test_a_disabled_destination_keeps_what_waits_until_it_is_enabled() -> 
         world.directory.put(destination("d", disabled_at=None))
         await world.schedule.door(delivery().head.key, 0)
         await until(lambda: len(attempts(world)) == 1)
+
+
+async def test_what_waits_for_a_disabled_destination_is_given_up_once_it_is_too_old() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d", disabled_at=1))
+    old = delivery("e1")
+    young = Delivery(msgspec.structs.replace(delivery("e2").head, began=now_ms()), b"{}")
+    await world.schedule.park([Parked(old, 0), Parked(young, 0)])
+    async with working(world, replace(LIMITS, max_age=60.0)) as worker:
+        await until(lambda: len(attempts(world)) == 1)
+        await asyncio.sleep(0.1)
+        assert worker.counts.claimed == 2, "the young one is looked at again in a minute"
+    [attempt] = attempts(world)
+    assert (attempt.delivery.event, attempt.outcome, attempt.code) == ("e1", "rejected", "too_old")
+    assert (await world.schedule.stats())[::2] == (1, 0)
+    assert not world.receiver.received
 
 
 async def test_a_deleted_destination_is_reported_as_such() -> None:
