@@ -6,15 +6,14 @@ more; here it is about one, most of it hiredis', and a request that is packed on
 """
 
 import asyncio
-import ssl
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import hiredis
-from redis.asyncio.connection import parse_url
 
-from event_router.schemas.errors import EventRouterError, InvalidValue, Unavailable
+from event_router.router.redis_address import read_redis_url
+from event_router.schemas.errors import EventRouterError, Unavailable
 
 TIMEOUT = 10.0
 
@@ -136,7 +135,7 @@ class RedisPipe:
     """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
-        self._address = _address(url)
+        self._address = read_redis_url(url)
         self._timeout = timeout
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
@@ -176,14 +175,11 @@ class RedisPipe:
 
     async def _open(self) -> _Connection:
         loop, address = asyncio.get_running_loop(), self._address
-        if "path" in address:
-            _, connection = await loop.create_unix_connection(_Connection, address["path"])
+        if address.path:
+            _, connection = await loop.create_unix_connection(_Connection, address.path)
         else:
             _, connection = await loop.create_connection(
-                _Connection,
-                address.get("host", "127.0.0.1"),
-                address.get("port", 6379),
-                ssl=_tls(address),
+                _Connection, address.host, address.port, ssl=address.tls_context()
             )
         try:
             for reply in await connection.send(self._handshake()):
@@ -196,31 +192,10 @@ class RedisPipe:
     def _handshake(self) -> Request:
         address = self._address
         commands: list[tuple[Argument, ...]] = []
-        if address.get("password"):
-            user = (address["username"],) if address.get("username") else ()
-            commands.append(("AUTH", *user, address["password"]))
-        return request(*commands, ("SELECT", address.get("db", 0)))
-
-
-def _address(url: str) -> Mapping[str, Any]:
-    try:
-        return parse_url(url)
-    except ValueError:
-        without_password = url.rpartition("@")[2]
-        expected = "a redis://, rediss:// or unix:// URL"
-        raise InvalidValue("redis", without_password, expected) from None
-
-
-def _tls(address: Mapping[str, Any]) -> ssl.SSLContext | None:
-    if "SSL" not in getattr(address.get("connection_class"), "__name__", ""):
-        return None
-    context = ssl.create_default_context(cafile=address.get("ssl_ca_certs"))
-    if address.get("ssl_certfile"):
-        context.load_cert_chain(address["ssl_certfile"], address.get("ssl_keyfile"))
-    if address.get("ssl_cert_reqs") == "none":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+        if address.password:
+            user = (address.username,) if address.username else ()
+            commands.append(("AUTH", *user, address.password))
+        return request(*commands, ("SELECT", address.db))
 
 
 async def check_redis(pipe: RedisPipe) -> None:

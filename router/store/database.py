@@ -6,13 +6,13 @@ more per call, and SQLite has none. Exceptions of SQLAlchemy and of the drivers 
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 
@@ -90,11 +90,18 @@ def only_our_errors() -> Iterator[None]:
     """SQLAlchemy's and the drivers' exceptions become Unavailable("database")."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OSError) as error:
+    except _foreign_errors() as error:
         detail = _said(error)
         if "no such table" in detail or isinstance(error, ProgrammingError):
             detail += "; has `router init` been run?"
         raise Unavailable("database", detail) from error
+
+
+def _foreign_errors() -> tuple[type[Exception], ...]:
+    """psycopg's own come from cursors of its own; it takes half a second to import, so with
+    SQLite nobody does."""
+    psycopg = sys.modules.get("psycopg")
+    return (SQLAlchemyError, sqlite3.Error, OSError, *([psycopg.Error] if psycopg else []))
 
 
 def _said(error: Exception) -> str:

@@ -5,9 +5,8 @@ takes `executemany`; PostgreSQL takes COPY into temporary tables and one INSERT 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psycopg
 from sqlalchemy import Connection, select
 
 from event_router.consumers.log_rows import (
@@ -19,6 +18,9 @@ from event_router.consumers.log_rows import (
     RoutingRow,
 )
 from event_router.router.store.tables import delivery_counts
+
+if TYPE_CHECKING:
+    import psycopg
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -141,12 +143,14 @@ class UnwritableText(Exception):
 
 
 def _copy(cursor: "psycopg.Cursor[Any]", statements: _Copied, batch: Rows) -> None:
+    from psycopg import DataError  # whoever has a cursor of it has imported it
+
     cursor.execute(statements.prepare)
     with cursor.copy(statements.copy) as copy:
         try:
             for row in batch:
                 copy.write_row(row)
-        except psycopg.DataError as error:
+        except DataError as error:
             raise UnwritableText(str(error)) from error
     cursor.execute(statements.merge)
 
