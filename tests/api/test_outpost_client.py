@@ -1,4 +1,4 @@
-"""Outpost's own Python SDK, as it is on PyPI, works against the API."""
+"""Outpost's own SDKs, as they are on PyPI and npm, work against the API."""
 
 import asyncio
 import json
@@ -10,74 +10,195 @@ from typing import Any
 import pytest
 
 from tests.api.test_serve import served
-from tests.api.world import KEY, World
+from tests.api.world import KEY, World, a_settings
 from tests.services import CACHE
 from tests.store.history import History, write
 
-SDK = "outpost-sdk==1.7.0"
-CALLS = Path(__file__).parent / "outpost_client.py"
+HERE = Path(__file__).parent
+NPM_SDK = "@hookdeck/outpost-sdk"
+NPM_VERSION = "1.6.0"
+WEBHOOK, KAFKA = "of-webhook", "of-kafka"
 
 
-@pytest.fixture(scope="session")
-def sdk_python() -> Path:
+def python_with(sdk: str) -> Path:
     """A Python that has the SDK and nothing of ours: the two need other versions of things."""
-    folder = CACHE / SDK.replace("==", "-")
+    folder = CACHE / sdk.replace("==", "-")
     done = folder / "installed"
     python = folder / "bin" / "python"
     if not done.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, SDK], check=True, timeout=100)
+        subprocess.run([*pip, sdk], check=True, timeout=100)
         done.touch()
     return python
 
 
-async def test_outposts_sdk_works_unchanged(world: World, sdk_python: Path) -> None:
+def npm_sdk() -> Path:
+    """The TypeScript SDK's entry, in a folder of its own."""
+    folder = CACHE / f"outpost-npm-{NPM_VERSION}"
+    done = folder / "installed"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
+        subprocess.run([*npm, f"{NPM_SDK}@{NPM_VERSION}"], check=True, timeout=100)
+        done.touch()
+    return folder / "node_modules" / NPM_SDK / "dist" / "esm" / "index.js"
+
+
+async def a_world() -> World:
+    """With two events and three attempts, of destinations that the client is going to make."""
+    world = World(
+        a_settings(jwt_secret="a-secret-of-thirty-two-bytes-or-more", topics="user.created")
+    )
     history = History()
-    delivery = history.delivery(history.event("e1", metadata={"k": "v"}), "d1")
-    history.attempt(delivery, "failed", "a1")
-    history.attempt(delivery, "delivered", "a2")
-    history.attempt(history.delivery(history.event("e2", data=b"text"), "gone"), id_="a3")
+    event = history.event("e1", topic="user.created", metadata={"k": "v"})
+    history.attempt(history.delivery(event, WEBHOOK), "failed", "a1")
+    history.attempt(history.delivery(event, WEBHOOK, attempt=2), "delivered", "a2")
+    other = history.event("e2", topic="user.created")
+    history.attempt(history.delivery(other, KAFKA), id_="a3")
     await write(world.log, history.records)
-    async with served(world.app) as port:
-        said = await _run(sdk_python, f"http://127.0.0.1:{port}")
-    secret = said.pop("secret")
-    assert secret.startswith("whsec_")
-    answer = {"status": 500, "body": "answer"}
-    success = {"status": 200, "body": "answer"}
-    assert said == {
-        "health": "healthy",
-        "tenant": "acme",
-        "metadata": {"plan": "free"},
-        "destinations": ["d1", "d2"],
-        "target": "https://example.com/hook",
-        "disabled": True,
-        "published": [["e9", False, ["d1", "d2"]], ["e9", True, ["d1", "d2"]]],
-        "events": ["e2", "e1"],
-        "event": {"n": 1},
-        "attempts": [
-            ["a3", "success", 1, success, None],
-            ["a2", "success", 1, success, {"n": 1}],
-            ["a1", "failed", 1, answer, {"n": 1}],
-        ],
-        "attempt": 12,
-        "retry": True,
-        "deleted": True,
-        "missing": "destination not found",
-        "conflict": "the id e9 was used with other content",
-        "invalid": "validation error",
-        "unauthorized": "the bearer key is missing or wrong",
-    }
-    assert len(world.published()) == 1
-    assert len(world.broker.records(world.topics.deliveries)) == 1
+    return world
 
 
-async def _run(python: Path, url: str) -> dict[str, Any]:
-    """What the SDK was answered."""
+async def said_by(*command: str | Path) -> dict[str, Any]:
+    """What a program prints."""
     process = await asyncio.create_subprocess_exec(
-        python, CALLS, url, KEY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     said: dict[str, Any] = json.loads(out)
     return said
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_every_method_of_the_python_sdk_works_unchanged(mode: str) -> None:
+    python = python_with("outpost-sdk==1.7.0")
+    world = await a_world()
+    async with served(world.app) as port:
+        url = f"http://127.0.0.1:{port}"
+        said = await said_by(python, HERE / "outpost_client.py", url, KEY, mode)
+    portal = said.pop("portal")
+    assert portal.startswith(f"{url}/portal?token=ey")
+    assert portal.endswith("&theme=dark")
+    targets = said.pop("listed")
+    assert targets["webhook"] == "https://example.com/"
+    assert sorted(targets) == said.pop("types")
+    answer = {"status": 500, "body": "answer"}
+    success = {"status": 200, "body": "answer"}
+    data = {"n": 1}
+    assert said == {
+        "not_called": [],
+        "health": "healthy",
+        "topics": ["user.created"],
+        "tenant": "acme",
+        "again": None,
+        "tenants": [2, ["acme", "other"]],
+        "found": 0,
+        "own": ["acme"],
+        "not_own": ["APIErrorResponse", 403, "a tenant's token is for that tenant's own things"],
+        "deleted_tenant": True,
+        "form": [
+            ["brokers", "text", True],
+            ["topic", "text", True],
+            ["tls", "checkbox", False],
+            ["sasl_mechanism", "select", False],
+        ],
+        "chosen": [KAFKA, WEBHOOK],
+        "rotated": True,
+        "disabled": True,
+        "enabled": True,
+        "missing": ["NotFoundError", 404, "destination not found"],
+        "wrong": ["APIErrorResponse", 422, "validation error"],
+        "published": [["e9", False, [KAFKA, WEBHOOK]], ["e9", True, [KAFKA, WEBHOOK]]],
+        "events": ["e2", "e1"],
+        "event": data,
+        "retry": True,
+        "conflict": ["APIErrorResponse", 409, "the id e9 was used with other content"],
+        "invalid": ["BadRequestError", 422, "validation error"],
+        "unauthorized": ["UnauthorizedError", 401, "the bearer key is missing or wrong"],
+        "attempts": [
+            ["a3", "success", 1, success, data],
+            ["a2", "success", 2, success, data],
+            ["a1", "failed", 1, answer, data],
+        ],
+        "to": ["k.example.com:9092 / t", "https://example.com/", "https://example.com/"],
+        "attempt": 12,
+        "failed": ["a1"],
+        "answer": answer,
+        "metrics": [
+            [
+                {"manual": "false", "attempt_number": number},
+                {"count": 1, "error_rate": rate, "p50_latency": 12.5, "p99_latency": 12.5},
+            ]
+            for number, rate in (("1", 1.0), ("2", 0.0))
+        ],
+        "count": 2,
+    }
+    assert len(world.published()) == 1
+    assert len(world.broker.records(world.topics.deliveries)) == 1
+
+
+async def test_an_old_python_sdk_publishes_unchanged() -> None:
+    python = python_with("outpost-sdk==0.4.0")
+    world = await a_world()
+    async with world.client, served(world.app) as port:
+        await world.tenant()
+        await world.destination(id="d1")
+        url = f"http://127.0.0.1:{port}"
+        said = await said_by(python, HERE / "outpost_client_040.py", url, KEY)
+    assert said == {
+        "published": ["e9"],
+        "again": ["e9"],
+        "conflict": ["APIError", 409, None],
+        "invalid": ["BadRequestError", 422, "validation error"],
+        "large": ["BadRequestError", 413, "the body is larger than 524288 bytes"],
+        "stranger": ["APIError", 401, None],
+    }
+    assert len(world.published()) == 1
+
+
+async def test_every_method_of_the_typescript_sdk_works_unchanged() -> None:
+    sdk = npm_sdk()
+    world = await a_world()
+    async with served(world.app) as port:
+        url = f"http://127.0.0.1:{port}"
+        said = await said_by("node", HERE / "outpost_client.mjs", sdk, url, KEY)
+    assert said.pop("portal").startswith(f"{url}/portal?token=ey")
+    assert said == {
+        "health": "healthy",
+        "topics": ["user.created"],
+        "tenant": "acme",
+        "tenants": [2, 1],
+        "found": {"plan": "free"},
+        "own": ["acme"],
+        "notOwn": ["APIError", 403, "a tenant's token is for that tenant's own things"],
+        "deletedTenant": True,
+        "types": 11,
+        "form": "Apache Kafka",
+        "listed": ["https://example.com/"],
+        "changed": [{"team": "x"}, {"data": {"plan": "pro"}}],
+        "disabled": True,
+        "enabled": True,
+        "target": "https://example.com/",
+        "published": ["e9", False, [KAFKA, WEBHOOK]],
+        "again": ["e9", True, [KAFKA, WEBHOOK]],
+        "events": ["e2", "e1"],
+        "event": {"n": 1},
+        "attempts": [
+            ["a3", "success", {"n": 1}],
+            ["a2", "success", {"n": 1}],
+            ["a1", "failed", {"n": 1}],
+        ],
+        "attempt": 1,
+        "failed": 1,
+        "one": "500",
+        "retry": True,
+        "count": 2,
+        "metrics": [[{"manual": "false"}, {"count": 3, "error_rate": 1 / 3}]],
+        "deleted": True,
+        "missing": ["NotFoundError", 404, "destination not found"],
+        "conflict": ["APIError", 409, "the id e9 was used with other content"],
+        "invalid": ["BadRequestError", 422, "validation error"],
+        "unauthorized": ["UnauthorizedError", 401, "the bearer key is missing or wrong"],
+    }
