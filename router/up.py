@@ -38,6 +38,8 @@ TANSU = {
     "ROUTER_KAFKA_SESSION_TIMEOUT": "1",
     "ROUTER_PARTITIONS": "4",
 }
+# The API has 2.5 s of the ten to stop in, and closes its producer after the last request.
+API = {"ROUTER_DRAIN_TIMEOUT": "1"}
 DEMO = {"ROUTER_ALLOW_NETWORKS": "127.0.0.0/8", "ROUTER_RETRY_SCHEDULE": "2,3,5,10,20,30"}
 
 
@@ -111,7 +113,7 @@ async def _start(
         tansu = Tansu(data_dir)
         env |= {
             "ROUTER_KAFKA": tansu.bootstrap,
-            **{k: v for k, v in TANSU.items() if not _given(k)},
+            **_unset(TANSU),
         }
         embedded.append("Kafka (tansu, in memory)")
         await supervisor.start_service(tansu, after_restart=lambda: _make_topics(env))
@@ -134,6 +136,10 @@ def _given(variable: str) -> bool:
     return bool(os.environ.get(variable))
 
 
+def _unset(variables: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if not _given(name)}
+
+
 def _with_secrets(data_dir: DataDir, defaults: dict[str, str]) -> dict[str, str]:
     """What nobody set: generated secrets, and `defaults`."""
     made = data_dir.secrets()
@@ -144,7 +150,7 @@ def _with_secrets(data_dir: DataDir, defaults: dict[str, str]) -> dict[str, str]
         "ROUTER_DATA_DIR": str(data_dir.path),
         **defaults,
     }
-    return {name: value for name, value in wanted.items() if not _given(name)}
+    return _unset(wanted)
 
 
 async def _make_topics(env: dict[str, str]) -> None:
@@ -161,5 +167,7 @@ async def _start_roles(running: Running, env: dict[str, str]) -> None:
         spec = RoleSpec(name, [*command, name], running.roles[name], own, parks=name == "deliver")
         await running.supervisor.start_role(spec)
     running.roles["api"] = running.api
-    await running.supervisor.start_role(RoleSpec("api", [*command, "api"], running.api, env))
+    await running.supervisor.start_role(
+        RoleSpec("api", [*command, "api"], running.api, env | _unset(API))
+    )
     await running.supervisor.wait_ready(READY_TIMEOUT)

@@ -30,5 +30,11 @@ async def run(role: Role) -> None:
         health=RoleHealth(role.health, role_metrics(role)),
     )
     role.health.started = True
-    host, port = role.settings.api_host, role.settings.api_port
-    await serve(create_app(services), host, port, role.stop)
+    settings = role.settings
+    await serve(
+        create_app(services),
+        settings.api_host,
+        settings.api_port,
+        role.stop,
+        drain=settings.drain_timeout,
+    )

@@ -131,3 +131,23 @@ async def _exchange(port: int, request: bytes) -> bytes:
     finally:
         writer.close()
     return answer
+
+
+async def test_a_request_that_hangs_holds_a_stop_up_for_no_longer_than_the_drain() -> None:
+    arrived, stop = asyncio.Event(), asyncio.Event()
+
+    async def hangs(scope: Any, receive: Any, send: Any) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        serve(hangs, "127.0.0.1", 0, stop, drain=1.0, listening=listening.set_result)
+    )
+    _, writer = await asyncio.open_connection("127.0.0.1", await listening)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await arrived.wait()
+    stop.set()
+    async with asyncio.timeout(4.0):
+        await serving
+    writer.close()
