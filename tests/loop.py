@@ -39,7 +39,7 @@ from event_router.schemas.record import Record
 from event_router.schemas.topics import Topics
 from event_router.schemas.wire import read_dead
 from tests.crash import Crash, Fuse
-from tests.virtual_time import virtual_clock
+from tests.virtual_time import virtual_clock, virtual_monotonic
 
 POLICY = RetryPolicy(FixedDelays((1.0,)), limit=3, max_age=3600)
 ROOM = Bounds.of(1 << 24)
@@ -231,6 +231,7 @@ class Life:
             done=self.delivered,
             health=health,
             clock=virtual_clock,
+            monotonic=virtual_monotonic,
             limits=WorkerLimits(slots=16, poll_every=0.5),
         )
         self.writer = LogWriter(world.topics, log, health)

@@ -2,13 +2,8 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Coroutine
 from typing import Any, TypeVar
-from unittest import mock
-
-from event_router.consumers import delivery_worker
 
 T = TypeVar("T")
 
@@ -39,16 +34,14 @@ class _Selector(selectors.DefaultSelector):
 
 def virtual_clock() -> int:
     """Milliseconds since the epoch, by the running loop."""
-    return BEGIN + round(asyncio.get_running_loop().time() * 1000)
+    return BEGIN + round(virtual_monotonic() * 1000)
+
+
+def virtual_monotonic() -> float:
+    """Seconds, by the running loop."""
+    return asyncio.get_running_loop().time()
 
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner, _virtual_monotonic(runner):
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
-
-
-@contextmanager
-def _virtual_monotonic(runner: asyncio.Runner) -> Iterator[None]:
-    time = SimpleNamespace(monotonic=runner.get_loop().time)
-    with mock.patch.object(delivery_worker, "time", time):
-        yield

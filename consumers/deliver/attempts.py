@@ -1,0 +1,176 @@
+"""Attempts while they run: a task each, in a slot of the room."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from event_router.consumers.deliver.limits import DeliveryCounts
+from event_router.consumers.open_sinks import OpenSinks
+from event_router.consumers.ports import Lease
+from event_router.consumers.room import Room
+from event_router.schemas.attempt import BODY_KEPT, Attempt, AttemptHead, Outcome
+from event_router.schemas.delivery import Delivery, DeliveryHead
+from event_router.schemas.destination import Destination
+from event_router.schemas.errors import Answer, Rejected, Unavailable
+from event_router.schemas.ids import new_id
+from event_router.schemas.record import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One attempt, until it is `reported`: acknowledged by Kafka. `record` until its offset is
+    done; `lease` when the schedule keeps it. `began` is monotonic, `started` in ms."""
+
+    delivery: Delivery
+    record: Record | None
+    lease: Lease | None
+    started: int
+    began: float
+    renewed: float
+    slow: bool = False
+    reported: bool = False
+    task: asyncio.Task[None] | None = None
+    attempt: Attempt | None = None
+
+
+@dataclass(slots=True)
+class Attempts:
+    """`ended` is called with each job that came to its end, its `attempt` set; not with one that
+    was cancelled. Older than `max_age` seconds, nothing is sent to a destination that is disabled.
+    `group` is there while the worker runs."""
+
+    sinks: OpenSinks
+    room: Room
+    counts: DeliveryCounts
+    clock: Callable[[], int]
+    monotonic: Callable[[], float]
+    max_age: float
+    ended: Callable[[Job], None]
+    running: set[Job] = field(default_factory=set)
+    group: asyncio.TaskGroup | None = None
+
+    def start(
+        self,
+        delivery: Delivery,
+        destination: Destination | None,
+        *,
+        record: Record | None = None,
+        lease: Lease | None = None,
+    ) -> None:
+        """Takes a slot; whether there is one the caller has looked. None is a destination that
+        was deleted."""
+        began = self.monotonic()
+        job = Job(delivery, record, lease, self.clock(), began, began)
+        self.room.take(delivery.head.key)
+        self.running.add(job)
+        assert self.group is not None, "attempts start while run() runs"  # noqa: S101
+        job.task = self.group.create_task(
+            self._attempt(job, destination), name=f"attempt {delivery.head.destination}"
+        )
+
+    def mark_slow(self, after: float) -> None:
+        """Those that have run for `after` seconds tell against their destinations."""
+        now = self.monotonic()
+        for job in self.running:
+            if not job.slow and now - job.began >= after:
+                job.slow = True
+                self.room.mark_slow(job.delivery.head.key)
+
+    async def wait(self, jobs: Iterable[Job], seconds: float) -> list[Job]:
+        """Those that still run after so many seconds."""
+        tasks = {job.task: job for job in jobs if job.task}
+        if not tasks:
+            return []
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        return [tasks[task] for task in late]
+
+    async def cancel(self, jobs: Collection[Job]) -> None:
+        """On return none of them runs."""
+        tasks = [job.task for job in jobs if job.task]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def is_too_old(self, head: DeliveryHead) -> bool:
+        """To wait any longer for a disabled destination."""
+        return self.clock() - head.began > self.max_age * 1000
+
+    def _refusal(self, head: DeliveryHead, destination: Destination | None) -> str:
+        """Why nothing is to be sent, '' when something is."""
+        if destination is None:
+            return "destination_deleted"
+        return "too_old" if destination.disabled_at is not None and self.is_too_old(head) else ""
+
+    async def _attempt(self, job: Job, destination: Destination | None) -> None:
+        head = job.delivery.head
+        retry_after: float | None = None
+        outcome: Outcome = "rejected"
+        try:
+            refusal = self._refusal(head, destination)
+            if destination is None or refusal:
+                answer = Answer(refusal)
+            else:
+                async with self.sinks.lend(destination) as sink:
+                    answer = await sink.deliver(job.delivery)
+                outcome = "delivered"
+        except Rejected as refusal:
+            answer = refusal.answer
+        except Unavailable as trouble:
+            outcome, answer, retry_after = "failed", trouble.answer, trouble.retry_after
+        except Exception:
+            # A mistake in a sink, maybe a user's own: this delivery fails, the others go on.
+            log.exception("sink.broken", extra={"destination": head.destination})
+            outcome, answer = "failed", Answer("sink_error")
+        finally:
+            self.running.discard(job)
+            self.room.give(head.key, slow=job.slow)
+        kind = destination.type if destination else ""
+        self._end(job, self._attempt_head(job, kind, outcome, answer, retry_after))
+
+    def _end(self, job: Job, head: AttemptHead) -> None:
+        job.attempt = Attempt(head, b"" if head.outcome == "delivered" else job.delivery.data)
+        key = head.delivery.key
+        if head.outcome == "delivered":
+            self.counts.delivered += 1
+            self.room.succeeded(key, self.clock())
+        elif head.outcome == "failed":
+            self.counts.failed += 1
+            self.room.failed(key, self.clock(), head.retry_after)
+        else:
+            self.counts.rejected += 1
+        log.debug("delivery.attempted", extra=_shown(head))
+        self.ended(job)
+
+    def _attempt_head(
+        self, job: Job, kind: str, outcome: Outcome, answer: Answer, retry_after: float | None
+    ) -> AttemptHead:
+        return AttemptHead(
+            id=new_id(),
+            delivery=job.delivery.head,
+            destination_type=kind,
+            outcome=outcome,
+            code=answer.code,
+            started=job.started,
+            latency=round((self.monotonic() - job.began) * 1000, 3),
+            status=answer.status,
+            body=answer.body[:BODY_KEPT].decode(errors="replace"),
+            retry_after=None if retry_after is None else round(retry_after * 1000),
+        )
+
+
+def _shown(head: AttemptHead) -> dict[str, object]:
+    delivery: DeliveryHead = head.delivery
+    return {
+        "tenant": delivery.tenant,
+        "event_id": delivery.event,
+        "destination": delivery.destination,
+        "attempt": delivery.attempt,
+        "round": delivery.round,
+        "outcome": head.outcome,
+        "code": head.code,
+        "latency_ms": head.latency,
+    }

@@ -1,0 +1,122 @@
+"""What is due in the schedule, pulled as there is room."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from event_router.consumers.deliver.admission import Admission
+from event_router.consumers.deliver.attempts import Attempts
+from event_router.consumers.deliver.limits import DeliveryCounts, WorkerLimits
+from event_router.consumers.health import Health
+from event_router.consumers.patience import persist
+from event_router.consumers.ports import MAX_DOOR, Claim, Claimed, Due, Held, Schedule, TenantView
+from event_router.consumers.room import Room
+from event_router.schemas.delivery import DestinationKey
+from event_router.schemas.topics import Topics
+
+
+@dataclass(slots=True)
+class DuePull:
+    """`shards` are those that this worker looks at; `freed` says that a slot was given back."""
+
+    topics: Topics
+    schedule: Schedule
+    room: Room
+    admission: Admission
+    attempts: Attempts
+    health: Health
+    clock: Callable[[], int]
+    limits: WorkerLimits
+    counts: DeliveryCounts
+    shards: frozenset[int] = frozenset()
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def freed(self) -> None:
+        self._freed.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            pulled = await self._pull() if self.shards and not self.admission.parking else 0
+            if not pulled:
+                self._freed.clear()
+                await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(self.limits.poll_every):
+                await self._freed.wait()
+                await asyncio.sleep(self.limits.poll_every / 10)
+        except TimeoutError:
+            return
+
+    async def _pull(self) -> int:
+        """Starts what is due and has room; how many that were."""
+        limits = self._limits()
+        look = await persist("redis", lambda: self.schedule.due(self.shards, limits), self.health)
+        due = [one for one in look.due if one.at <= look.now]
+        if not due:
+            return 0
+        views = await self.admission.views({one.destination.tenant for one in due})
+        await self.admission.learn({one.destination for one in due})
+        claims = [claim for one in due if (claim := await self._claim_for(one, views, len(due)))]
+        if not claims:
+            return 0
+        claimed = await persist(
+            "redis", lambda: self.schedule.claim(claims, self.limits.lease), self.health
+        )
+        self.counts.claimed += len(claimed)
+        await self._hand_back([one for one in claimed if not self._start(one, views)])
+        return len(claimed)
+
+    def _limits(self) -> dict[int, int]:
+        """How many destinations to look at in each shard: a full one must not hide the rest."""
+        limits = dict.fromkeys(self.shards, self.limits.seen_per_shard)
+        now = self.clock()
+        for key in self.room.running:
+            shard = self.topics.shard_of(*key)
+            if shard in limits and not self.room.free(key, now):
+                limits[shard] += 1
+        return limits
+
+    async def _claim_for(
+        self, due: Due, views: Mapping[str, TenantView], waiting: int
+    ) -> Claim | None:
+        """A fair share for one of `waiting` destinations, and of a disabled one some, to see how
+        old they are; the door is shut on those that can't be served, so that they don't come up
+        again at every look."""
+        key = due.destination
+        destination = views[key.tenant].destinations.get(key.destination)
+        now = self.clock()
+        if destination is not None and destination.disabled_at is not None:
+            return Claim(key, self.limits.aged_at_once, self.limits.claim_bytes)
+        free = self.room.free(key, now)
+        backoff = self.room.backoffs.get(key)
+        if backoff is not None and backoff.open_until > now:
+            await self._shut(key, (backoff.open_until - now) / 1000)
+            return None
+        share = max((self.limits.slots - self.room.taken) // waiting, 1)
+        count = min(free, share)
+        return Claim(key, count, self.limits.claim_bytes) if count else None
+
+    async def _shut(self, key: DestinationKey, seconds: float) -> None:
+        await persist("redis", lambda: self.schedule.door(key, seconds), self.health)
+
+    def _start(self, claimed: Claimed, views: Mapping[str, TenantView]) -> bool:
+        """False when it has to wait on, because its destination is disabled."""
+        head = claimed.delivery.head
+        destination = views[head.tenant].destinations.get(head.destination)
+        disabled = destination is not None and destination.disabled_at is not None
+        if disabled and not self.attempts.is_too_old(head):
+            return False
+        self.attempts.start(claimed.delivery, destination, lease=claimed.lease)
+        return True
+
+    async def _hand_back(self, claimed: Sequence[Claimed]) -> None:
+        """They go behind the others of their destination, whose door is shut for a while."""
+        if not claimed:
+            return
+        held = [Held(one.delivery, one.lease) for one in claimed]
+        await persist("redis", lambda: self.schedule.hold(held, 0.0), self.health)
+        for key in {one.delivery.head.key for one in claimed}:
+            await self._shut(key, MAX_DOOR)

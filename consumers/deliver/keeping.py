@@ -1,0 +1,79 @@
+"""What the worker leaves to the schedule: deliveries without room, and attempts that take long.
+
+Whichever way one goes there, its offset is done afterwards: no offset waits for a destination.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from event_router.consumers.deliver.attempts import Job
+from event_router.consumers.deliver.limits import DeliveryCounts
+from event_router.consumers.health import Health
+from event_router.consumers.patience import persist
+from event_router.consumers.ports import Held, Parked, Schedule
+from event_router.consumers.waiting_line import Waiting
+from event_router.schemas.record import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Keeping:
+    """`done` marks records of `deliveries` as finished. An attempt is kept after `slow_after`
+    seconds, under a lease of `lease` seconds."""
+
+    schedule: Schedule
+    done: Callable[[Sequence[Record]], None]
+    health: Health
+    counts: DeliveryCounts
+    monotonic: Callable[[], float]
+    slow_after: float
+    lease: float
+
+    async def park(self, waiting: Sequence[Waiting]) -> None:
+        """Into the schedule; then the offsets are done. What is refused for want of room is owed
+        all the same: the log knows, and the router's sweep parks it when there is room."""
+        if not waiting:
+            return
+        entries = [Parked(one.delivery, 0) for one in waiting]
+        results = await persist("redis", lambda: self.schedule.park(entries), self.health)
+        refused = results.count("refused")
+        self.counts.held += len(waiting) - refused
+        self.counts.schedule_full += refused
+        if refused:
+            log.warning("schedule.full", extra={"deliveries": refused})
+        self.done([one.record for one in waiting])
+
+    def wants(self, job: Job, now: float) -> bool:
+        """Whether a job that runs is to be held now: for the first time, or again."""
+        if job.record is not None or job.lease is None:
+            return job.record is not None and now - job.began >= self.slow_after
+        return now - job.renewed >= self.lease / 3
+
+    async def hold(self, jobs: Sequence[Job], seconds: float | None = None) -> None:
+        """Into the schedule under a lease (of `seconds`), or renewed there; then the offset is
+        done."""
+        if not jobs:
+            return
+        for_seconds = self.lease if seconds is None else seconds
+        held = [Held(job.delivery, job.lease) for job in jobs]
+        leases = await persist("redis", lambda: self.schedule.hold(held, for_seconds), self.health)
+        for job, lease in zip(jobs, leases, strict=True):
+            job.lease = lease
+            job.renewed = self.monotonic()
+        self.mark_done(jobs)
+        # These were reported while the lease was on its way: nobody else would end it.
+        await self.end_leases([job for job in jobs if job.reported])
+
+    def mark_done(self, jobs: Sequence[Job]) -> None:
+        """The offsets of those that have one."""
+        self.done([job.record for job in jobs if job.record])
+        for job in jobs:
+            job.record = None
+
+    async def end_leases(self, jobs: Sequence[Job]) -> None:
+        """The schedule forgets those that it keeps: they were reported."""
+        leases = [job.lease for job in jobs if job.lease]
+        if leases:
+            await persist("redis", lambda: self.schedule.finish(leases), self.health)

@@ -1,0 +1,63 @@
+"""Attempts that have ended, until Kafka has acknowledged them."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from event_router.consumers.deliver.attempts import Job
+from event_router.consumers.deliver.keeping import Keeping
+from event_router.consumers.deliver.limits import WorkerLimits
+from event_router.consumers.health import Health
+from event_router.consumers.ports import Producer
+from event_router.schemas.topics import Topics
+from event_router.schemas.wire import attempt_message
+
+
+@dataclass(slots=True)
+class Reports:
+    """Written together: those that end within `flush_pause`, or `flush_at` of them."""
+
+    topics: Topics
+    producer: Producer
+    keeping: Keeping
+    health: Health
+    limits: WorkerLimits
+    ended: list[Job] = field(default_factory=list)
+    _wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _written: asyncio.Event = field(default_factory=asyncio.Event)
+    _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def add(self, job: Job) -> None:
+        self.ended.append(job)
+        self._wanted.set()
+
+    async def few(self) -> None:
+        """Returns when no more than `unreported` attempts wait to be written."""
+        while len(self.ended) > self.limits.unreported:
+            self._written.clear()
+            await self._written.wait()
+
+    async def run(self) -> None:
+        """Until it is cancelled; a write that has begun goes on."""
+        while True:
+            await self._wanted.wait()
+            if len(self.ended) < self.limits.flush_at:
+                await asyncio.sleep(self.limits.flush_pause)
+            await asyncio.shield(self.flush())
+
+    async def flush(self) -> None:
+        """Every attempt that has ended is acknowledged by Kafka, and only then its offset is done
+        and its entry leaves the schedule: a crash in between costs one more attempt, never the
+        attempt's consequence."""
+        async with self._flushing:
+            self._wanted.clear()
+            jobs, self.ended = self.ended, []
+            if not jobs:
+                return
+            messages = [attempt_message(job.attempt, self.topics) for job in jobs if job.attempt]
+            await self.producer.send(messages)
+            self.keeping.mark_done(jobs)
+            for job in jobs:
+                job.reported = True
+            self.health.progress()
+            self._written.set()
+            await self.keeping.end_leases(jobs)
