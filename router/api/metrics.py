@@ -32,6 +32,7 @@ from event_router.schemas.decode import rfc3339
 
 ROW_LIMIT = 100_000
 _MOST_MONTHS = 1_200
+_LATEST = 200_000_000_000 * SECOND  # buckets of times near the year 10000 would end beyond it
 
 _GRANULARITY = re.compile(r"([1-9]\d?)([smhdwM])")
 _MOST = {"s": 60, "m": 60, "h": 24, "d": 31, "w": 4, "M": 12}
@@ -115,6 +116,8 @@ class _Query(BaseModel, Generic[M, D]):
         """What to ask the log, of the caller's own. Raises Refusal."""
         if self.time.start >= self.time.end:
             raise Refusal(400, "time[start] is not before time[end]")
+        if self.time.start < 0 or self.time.end > _LATEST:
+            raise Refusal(400, f"time is not within 1970 and {rfc3339(_LATEST)}")
         given: dict[str, tuple[str, ...]] = self.filters.model_dump()
         tenants = own(request, given.get("tenant_id", ()))
         return MetricsQuery(
