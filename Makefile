@@ -36,10 +36,15 @@ clean: ## remove what the targets made
 
 # One stamp per pyproject.toml: changed dependencies are installed at the next call.
 $(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.12 …" % sys.version_info[:2])'
 	@echo "setting up $(VENV) (a minute, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]' --group dev >$(VENV)/install.txt 2>&1 || (cat $(VENV)/install.txt; exit 1)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+	  --editable '.[embedded]' --group dev 2>&1 | tee $(VENV)/install.txt \
+	  | awk '/^(Collecting|Obtaining|Installing)/ {printf "."; fflush()} END {print ""}'
+	@$(BIN)/python -c 'import event_router.router.cli' || (cat $(VENV)/install.txt; exit 1)
 	@touch $(STAMP)
 
 # mypy and import-linter look for the package as a folder; the tree has three.

@@ -32,7 +32,7 @@ def up(
     """Run everything on this machine: all roles, and what isn't given of Kafka, Redis and SQL."""
     from event_router.router.up import run_up
 
-    raise typer.Exit(asyncio.run(run_up(demo=demo)))
+    asyncio.run(run_up(demo=demo))
 
 
 @app.command()
@@ -102,15 +102,28 @@ def publish(
 
 
 @app.command()
+def env() -> None:
+    """Print what a running `router up` uses, for a shell: eval "$(router env)"."""
+    from event_router.router.child import CannotStart
+    from event_router.router.embedded.data_dir import DataDir
+    from event_router.router.settings import read_settings
+
+    file = DataDir(read_settings().data_dir).environment
+    if not file.exists():
+        raise CannotStart(f"no `router up` runs on {file.parent.parent}: start one, in that folder")
+    typer.echo(file.read_text(), nl=False)
+
+
+@app.command()
 def settings() -> None:
     """List every setting, its value now and what it is for."""
-    from event_router.router.settings import describe_settings
+    from event_router.router.settings import describe_settings, read_settings
 
     table = Table(box=None)
     table.add_column("variable", no_wrap=True)
     table.add_column("value", overflow="fold")
     table.add_column("what it is")
-    for row in describe_settings():
+    for row in describe_settings(read_settings()):
         table.add_row(*row)
     Console().print(table)
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,10 +32,18 @@ class JsonLines(logging.Formatter):
         return _encode(line).decode()
 
 
-def log_to_stderr(role: str, level: str = "INFO") -> None:
+def log_to_stderr(role: str) -> None:
     """From now on every logger of this process writes JSON lines to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    _log_to(logging.StreamHandler(sys.stderr), role)
+
+
+def log_to_file(path: Path, role: str) -> None:
+    """The same, to a file: the terminal is for people."""
+    _log_to(logging.FileHandler(path), role)
+
+
+def _log_to(handler: logging.Handler, role: str) -> None:
     handler.setFormatter(JsonLines(role))
-    logging.basicConfig(handlers=[handler], level=level, force=True)
-    for chatty in ("aiokafka", "faust", "mode", "alembic", "uvicorn"):
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    for chatty in ("aiokafka", "faust", "mode", "alembic", "uvicorn", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

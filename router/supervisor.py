@@ -135,7 +135,9 @@ class _Kept:
     def _tell(self, code: int, deaths: int) -> None:
         name = self.child.name
         log.warning("child.exited", extra={"child": name, "code": code, "deaths": deaths})
-        if deaths >= KEEPS_DYING:
+        if deaths < KEEPS_DYING:
+            self._announce(f"{name} ended ({_meaning(code)}) and is started again")
+        else:
             self._announce(
                 f"{name} keeps exiting ({_meaning(code)}, {deaths} times in a row): "
                 f"{self.child.last_lines() or 'it says nothing'} (more in {self.child.log})"

@@ -47,15 +47,6 @@ class Demo:
     schedule: RedisSchedule
     view: View
 
-    @property
-    def curl(self) -> str:
-        key = self.settings.api_key.get_secret_value()
-        body = '{"tenant_id": "demo", "topic": "order.created", "data": {"amount": 999}}'
-        return (
-            f"try      curl -s {self.http.base_url.join('/api/v1/publish')} "
-            f"-H 'Authorization: Bearer {key}' -d '{body}'"
-        )
-
     async def run(self, console: Console) -> None:
         """Publishes and shows until it is cancelled."""
         show = self._live if console.is_terminal else self._plain
@@ -121,13 +112,13 @@ async def open_demo(settings: Settings, api: str, roles: Mapping[str, str]) -> A
 async def receiving(data_dir: Path) -> AsyncIterator[None]:
     """The receiver listens; to be left when nothing is delivered any more."""
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        port = receiver_port(data_dir)
-        group.create_task(serve(Receiver(), HOST, port, stop, drain=1.0), name="demo receiver")
-        try:
-            yield
-        finally:
-            stop.set()
+    work = serve(Receiver(), HOST, receiver_port(data_dir), stop, drain=1.0)
+    server = asyncio.create_task(work, name="demo receiver")
+    try:
+        yield
+    finally:
+        stop.set()
+        await server
 
 
 def receiver_port(data_dir: Path) -> int:

@@ -51,21 +51,21 @@ class View:
         now = self.looks[-1]
         return (
             f"delivered {now.counts.delivered} ({self.rate('delivered'):.1f}/s)  "
-            f"retrying {now.counts.retrying}  waiting {now.counts.waiting}  "
+            f"retrying {now.counts.retrying}  on their way {now.counts.waiting}  "
             f"parked {now.parked.entries}  dead {now.counts.dead} ({self.rate('dead'):.1f}/s)"
         )
 
     def table(self) -> Table:
         now = self.looks[-1]
-        table = Table(title="deliveries", min_width=44)
-        table.add_column("state")
-        table.add_column("now", justify="right")
-        table.add_column("per second", justify="right")
-        table.add_row("delivered", str(now.counts.delivered), f"{self.rate('delivered'):.1f}")
-        table.add_row("waiting", str(now.counts.waiting), "")
-        table.add_row("retrying", str(now.counts.retrying), "")
-        table.add_row("parked in Redis", str(now.parked.entries), "")
-        table.add_row("dead", str(now.counts.dead), f"{self.rate('dead'):.1f}")
+        table = Table()
+        table.add_column("deliveries", width=16)
+        table.add_column("", justify="right", width=26, no_wrap=True)
+        table.add_column("per second", justify="right", width=10)
+        table.add_row("delivered", f"{now.counts.delivered:,}", f"{self.rate('delivered'):.1f}")
+        table.add_row("dead", f"{now.counts.dead:,}", f"{self.rate('dead'):.1f}")
+        table.add_row("on their way", f"{now.counts.waiting:,}", "")
+        table.add_row("retrying", f"{now.counts.retrying:,}", "")
+        table.add_row("  parked in Redis", f"{now.parked.entries:,}", "")
         table.add_section()
         for name, readiness in now.roles.items():
             table.add_row(name, _state(readiness), "")
@@ -76,5 +76,5 @@ def _state(readiness: Readiness | None) -> str:
     if readiness is None:
         return "not there"
     if readiness.troubles:
-        return "; ".join(readiness.troubles)
+        return f"waits for {', '.join(readiness.troubles)}"
     return "ready" if readiness.ready else "starting"

