@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from event_router.router import dead_commands
 from event_router.schemas.errors import EventRouterError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(dead_commands.app, name="dead")
 
 
 @app.command()
@@ -78,6 +81,17 @@ def log() -> None:
     from event_router.router.roles.log import run
 
     _role("log", run)
+
+
+@app.command()
+def sweep(
+    wait: Annotated[float, typer.Option(help="Seconds that it may take.")] = 120.0,
+) -> None:
+    """Park again what nobody is going to deliver, now. The role `log` does it by itself."""
+    from event_router.router.sweep_once import sweep_once
+
+    counts = asyncio.run(sweep_once(wait))
+    typer.echo(f"{counts.missing} missing, {counts.parked} parked, {counts.refused} had no room")
 
 
 @app.command()

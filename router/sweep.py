@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 TURN = 60.0
 """Seconds that a sweep has before another one may take over."""
+_OVER = 0.001
 
 
 class Offsets(Protocol):
@@ -160,6 +161,7 @@ class Sweep:
             missing, after = await self._missing(before, after, hurry=hurry)
             parked += await self._look(missing)
             if after is None:
+                await self.schedule.turn(self.owner, _OVER)
                 break
         return parked
 

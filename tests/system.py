@@ -71,6 +71,19 @@ class System:
                 stderr=log,
             )
 
+    async def command(self, *words: str) -> str:
+        """What `router` prints when it is called so; AssertionError when it fails."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "event_router.router.cli", *words),
+            env={**os.environ, **self.env, "COLUMNS": "300"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return out.decode()
+
     def kill(self, role: str) -> None:
         """SIGKILL: nothing is finished, nothing said."""
         process = self.roles.pop(role)

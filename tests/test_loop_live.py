@@ -299,6 +299,39 @@ async def test_redis_emptied_in_a_storm_of_retries_delays_and_loses_nothing(
         await here.until(lambda: here.receiver.delivered("/down").keys() == ids, 100)
         assert here.receiver.delivered("/down") == dict.fromkeys(ids, 1)
         assert await dead_reasons(here) == []
+        assert await here.system.command("sweep") == "0 missing, 0 parked, 0 had no room\n"
+
+
+async def test_the_dead_are_seen_and_replayed_from_a_shell(
+    kafka: services.Kafka, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    async with loop((kafka.bootstrap, redis_url, {}), namespace, tmp_path) as here:
+        await here.ask("PUT", f"/tenants/{TENANT}", 201)
+        await here.make_destination("down", topics=["order.made"])
+        here.receiver.answers["/down"] = [500]
+        no_retry = await here.ask(
+            "POST",
+            "/publish",
+            202,
+            tenant_id=TENANT,
+            topic="order.made",
+            eligible_for_retry=False,
+            data={"n": 4},
+        )
+        listing = here.system.command
+
+        async def died() -> bool:
+            return await dead_reasons(here) == ["not_eligible_for_retry"]
+
+        await here.until(died)
+        [line] = [one for one in (await listing("dead", "list")).splitlines() if TENANT in one]
+        place = line.split()[0]
+        shown = await listing("dead", "show", place)
+        assert "attempt 1 ended with 500" in shown
+        assert '{"n":4}' in shown
+        assert await listing("dead", "replay", place) == "replayed 1\n"
+        await here.until(lambda: here.receiver.delivered("/down")[no_retry["id"]] == 1)
+        assert await listing("dead", "replay", "--all") == "replayed 0\n"
 
 
 async def _empty(redis_url: str) -> None:

@@ -13,6 +13,7 @@ from event_router.router.api.answers import REF, DestinationAnswer, Success, Ten
 from event_router.router.api.attempts import AttemptsAnswer, attempt_routes
 from event_router.router.api.auth import Authorized, Callers
 from event_router.router.api.bodies import BoundedBodies
+from event_router.router.api.dead import DeadListAnswer, DeadRecordAnswer, dead_routes
 from event_router.router.api.destination_types import TypeAnswer, destination_type_routes
 from event_router.router.api.destinations import destination_routes
 from event_router.router.api.errors import ErrorBody, answer_errors_as_json, on_mistake
@@ -28,6 +29,7 @@ from event_router.router.api.tenants import TenantsAnswer, tenant_routes
 from event_router.router.api.tokens import TenantTokens
 from event_router.router.api.topics import topic_routes
 from event_router.router.publish import PublishBody, Published
+from event_router.router.replay import Replayed
 from event_router.router.role_health import PATHS
 
 PREFIX = "/api/v1"
@@ -40,6 +42,7 @@ _ROUTES = (
     attempt_routes,
     retry_routes,
     metrics_routes,
+    dead_routes,
 )
 _BODY_LIMIT = 256 * 1024
 _ANSWERS = (
@@ -54,6 +57,9 @@ _ANSWERS = (
     EventsAnswer,
     AttemptsAnswer,
     MetricsAnswer,
+    DeadListAnswer,
+    DeadRecordAnswer,
+    Replayed,
     PublishBody,
     Published,
     Success,

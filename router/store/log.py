@@ -11,6 +11,7 @@ from event_router.router.store.log_ports import (
     AttemptPosition,
     Counts,
     DeadFilter,
+    DeadKey,
     DeadPosition,
     DeliveryRef,
     EventFilter,
@@ -30,6 +31,7 @@ from event_router.router.store.log_values import (
 from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.schemas.attempt import Dead
+from event_router.schemas.record import Place
 
 
 class SqlLog:
@@ -88,6 +90,13 @@ class SqlLog:
 
     async def attempt_metrics(self, asked: MetricsQuery) -> list[AttemptGroup]:
         return await self._database.read(partial(log_metrics.count_attempts, asked))
+
+    async def last_round(self, origin: Place, destination: str) -> int | None:
+        work = partial(queries.last_round, place_text(origin), destination)
+        return await self._database.read(work)
+
+    async def mark_replayed(self, keys: list[DeadKey], at: int) -> None:
+        await self._database.write(partial(queries.mark_replayed, keys, at))
 
     async def counts(self) -> Counts:
         return await self._database.read(queries.count)

@@ -49,13 +49,15 @@ class AttemptFilter(msgspec.Struct, frozen=True):
 
 
 class DeadFilter(msgspec.Struct, frozen=True):
-    """Dead records that match one of each; an empty tuple matches all."""
+    """Dead records that match one of each; an empty tuple, or None, matches all."""
 
     tenants: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     time: TimeRange = TimeRange()
+    places: tuple[str, ...] = ()
+    replayed: bool | None = None
 
 
 class LoggedEvent(msgspec.Struct, frozen=True):
@@ -105,9 +107,17 @@ class LoggedDelivery(msgspec.Struct, frozen=True):
     state: State
 
 
+class DeadKey(NamedTuple):
+    """Names a dead record."""
+
+    place: str
+    destination: str
+
+
 class LoggedDead(msgspec.Struct, frozen=True):
     """A dead record without its content; (`place`, `destination`) is its key, `at` in ms.
-    `destination` is '' when a record was given up, not a delivery."""
+    `destination` is '' when a record was given up, not a delivery. `replayed_at` (ms) is when
+    it was first replayed."""
 
     place: str
     destination: str
@@ -116,6 +126,11 @@ class LoggedDead(msgspec.Struct, frozen=True):
     round: int | None
     reason: str
     at: int
+    replayed_at: int | None = None
+
+    @property
+    def key(self) -> DeadKey:
+        return DeadKey(self.place, self.destination)
 
 
 class Counts(NamedTuple):
@@ -198,6 +213,14 @@ class Log(LogStore, Protocol):
 
     async def attempt_metrics(self, asked: MetricsQuery) -> list[AttemptGroup]:
         """As `event_metrics`."""
+        ...
+
+    async def last_round(self, origin: Place, destination: str) -> int | None:
+        """The newest round of a delivery; None when the log doesn't know it."""
+        ...
+
+    async def mark_replayed(self, keys: list[DeadKey], at: int) -> None:
+        """These were replayed `at` (ms); the first time stays."""
         ...
 
     async def counts(self) -> Counts:

@@ -15,12 +15,15 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from event_router.consumers.log_rows import SETTLED, place_text
 from event_router.router.store.log_ports import (
     AttemptFilter,
     Counts,
     DeadFilter,
+    DeadKey,
     DeliveryRef,
     EventFilter,
     LoggedAttempt,
@@ -47,6 +50,7 @@ from event_router.router.store.tables import (
     deliveries,
     delivery_counts,
     events,
+    replays,
     routings,
 )
 
@@ -129,14 +133,18 @@ def last_delivery(origin: str, destination: str, connection: Connection) -> Logg
 
 
 def list_dead(wanted: DeadFilter, sought: Seek, connection: Connection) -> list[LoggedDead]:
-    columns = (dead.c[name] for name in LoggedDead.__struct_fields__)
-    query = select(*columns).where(
+    query = select(*_DEAD_PARTS).outerjoin_from(dead, replays, _of_dead())
+    query = query.where(
+        *_one_of(dead.c.place, wanted.places),
         *_one_of(dead.c.tenant, wanted.tenants),
         *_one_of(dead.c.event, wanted.events),
         *_one_of(dead.c.destination, wanted.destinations),
         *_one_of(dead.c.reason, wanted.reasons),
         *_within(dead.c.at, wanted.time),
     )
+    if wanted.replayed is not None:
+        replayed = replays.c.at.is_not(None)
+        query = query.where(replayed if wanted.replayed else ~replayed)
     ordered = in_order(query, sought, dead.c.at, dead.c.place, dead.c.destination)
     return [LoggedDead(*row) for row in connection.execute(ordered)]
 
@@ -145,6 +153,20 @@ def find_dead(place: str, destination: str, connection: Connection) -> Any:
     its_key = (dead.c.place == place, dead.c.destination == destination)
     row = connection.execute(select(dead).where(*its_key)).one_or_none()
     return None if row is None else dead_of(row)
+
+
+def last_round(origin: str, destination: str, connection: Connection) -> int | None:
+    its = (deliveries.c.origin == origin, deliveries.c.destination == destination)
+    newest: int | None = connection.scalar(select(func.max(deliveries.c.round)).where(*its))
+    return newest
+
+
+def mark_replayed(keys: Sequence[DeadKey], at: int, connection: Connection) -> None:
+    rows = [{**key._asdict(), "at": at} for key in keys]
+    sqlite = connection.dialect.name == "sqlite"
+    insert = sqlite_insert(replays) if sqlite else postgresql_insert(replays)
+    if rows:
+        connection.execute(insert.on_conflict_do_nothing(), rows)
 
 
 def count(connection: Connection) -> Counts:
@@ -199,6 +221,7 @@ def prune(before: int, most: int, connection: Connection) -> int:
     for table in (events, routings, deliveries, attempts):
         connection.execute(delete(table).where(table.c.origin.in_(origins)))
     connection.execute(delete(dead).where(dead.c.at < before))
+    connection.execute(delete(replays).where(~select(dead.c.place).where(_of_dead()).exists()))
     return len(origins)
 
 
@@ -210,6 +233,16 @@ _EVENT_PARTS = (
     events.c.metadata,
     events.c.data,
 )
+_DEAD_PARTS = (
+    dead.c.place,
+    dead.c.destination,
+    dead.c.tenant,
+    dead.c.event,
+    dead.c.round,
+    dead.c.reason,
+    dead.c.at,
+    replays.c.at.label("replayed_at"),
+)
 # As the partial indexes say it: a bound value would keep SQLite from using them.
 _UNSETTLED = deliveries.c.progress < literal(SETTLED, literal_execute=True)
 _SUPERSEDING = (
@@ -220,6 +253,10 @@ _SUPERSEDING = (
 
 def _of_event() -> Condition:
     return deliveries.c.origin == events.c.origin
+
+
+def _of_dead() -> Condition:
+    return and_(replays.c.place == dead.c.place, replays.c.destination == dead.c.destination)
 
 
 def _superseded() -> Condition:

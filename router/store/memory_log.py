@@ -24,6 +24,7 @@ from event_router.router.store.log_ports import (
     AttemptPosition,
     Counts,
     DeadFilter,
+    DeadKey,
     DeadPosition,
     DeliveryRef,
     EventFilter,
@@ -49,6 +50,7 @@ from event_router.router.store.log_values import (
 from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.schemas.attempt import Dead
+from event_router.schemas.record import Place
 
 R = TypeVar("R", bound=tuple[Any, ...])
 Key = tuple[Any, ...]
@@ -96,6 +98,7 @@ class MemoryLog:
         self._routings = _Table(RoutingRow, 1, lambda *both: min(both, key=routing_order))
         self._deliveries = _Table(DeliveryRow, 3, merged)
         self._attempts = _Table(AttemptRow, 1, lambda kept, _: kept)
+        self._replays: dict[tuple[str, str], int] = {}
         self._dead = _Table(DeadRow, 2, lambda *both: min(both, key=dead_order))
 
     async def write(self, rows: LogRows) -> None:
@@ -183,12 +186,14 @@ class MemoryLog:
     async def dead(self, wanted: DeadFilter, paging: Paging) -> Page[LoggedDead]:
         sought = seek(paging, DeadPosition)
         found = [
-            LoggedDead(*row[:7])
+            LoggedDead(*row[:7], self._replays.get(DeadKey(*row[:2])))
             for row in self._dead.rows()
             if _one_of(row.tenant, wanted.tenants)
             and _one_of(row.event, wanted.events)
             and _one_of(row.destination, wanted.destinations)
             and _one_of(row.reason, wanted.reasons)
+            and _one_of(row.place, wanted.places)
+            and wanted.replayed in (None, row[:2] in self._replays)
             and _within(row.at, wanted.time)
         ]
         return page(sought.of(found, dead_position), sought, dead_position)
@@ -202,6 +207,14 @@ class MemoryLog:
 
     async def attempt_metrics(self, asked: MetricsQuery) -> list[AttemptGroup]:
         return memory_metrics.count_attempts(asked, self._attempts.rows())
+
+    async def last_round(self, origin: Place, destination: str) -> int | None:
+        its = (place_text(origin), destination)
+        return max((row.round for row in self._deliveries.rows() if row[:2] == its), default=None)
+
+    async def mark_replayed(self, keys: list[DeadKey], at: int) -> None:
+        for key in keys:
+            self._replays.setdefault(key, at)
 
     async def counts(self) -> Counts:
         rows = self._deliveries.rows()
@@ -247,6 +260,7 @@ class MemoryLog:
         for dead in self._dead.rows():
             if dead.at < before:
                 del self._dead.stored[dead[:2]]
+                self._replays.pop(dead[:2], None)
         return len(origins)
 
     async def aclose(self) -> None:

@@ -183,3 +183,13 @@ dead = Table(
     PrimaryKeyConstraint("place", "destination", name="dead_pk"),
 )
 Index("dead_by_time", dead.c.at)
+
+# Reading `dead` again must not forget what was replayed, so it doesn't stand in `dead`.
+replays = Table(
+    "replays",
+    log,
+    Column("place", _Text, nullable=False),
+    Column("destination", _Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("place", "destination", name="replays_pk"),
+)

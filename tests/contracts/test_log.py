@@ -378,6 +378,38 @@ async def test_the_dead_are_listed_and_come_back_whole(log: Log, history: Histor
         assert (await log.dead(wanted, Paging())).models == listed[:1]
 
 
+async def test_what_was_replayed_stays_so_when_dead_is_read_again(
+    log: Log, history: History
+) -> None:
+    history.dead_record()
+    history.dead(history.delivery(history.event()))
+    await write(log, history.records)
+    [delivery, record] = (await log.dead(DeadFilter(), Paging())).models
+    assert record.replayed_at is None
+
+    await log.mark_replayed([record.key], 5)
+    await log.mark_replayed([record.key], 6)
+    await log.mark_replayed([], 7)
+    await write(log, history.records)
+
+    [replayed] = (await log.dead(DeadFilter(replayed=True), Paging())).models
+    assert (replayed.key, replayed.replayed_at) == (record.key, 5)
+    assert (await log.dead(DeadFilter(replayed=False), Paging())).models == [delivery]
+    assert (await log.dead(DeadFilter(places=(record.place,)), Paging())).models == [replayed]
+    assert len((await log.dead(DeadFilter(), Paging())).models) == 2
+
+
+async def test_the_last_round_of_a_delivery_is_known(log: Log, history: History) -> None:
+    event = history.event()
+    history.delivery(event, "d1")
+    history.delivery(event, "d1", 3)
+    history.delivery(event, "d2")
+    await write(log, history.records)
+    assert await log.last_round(event.origin, "d1") == 3
+    assert await log.last_round(event.origin, "d2") == 0
+    assert await log.last_round(event.origin, "d3") is None
+
+
 async def test_what_is_settled_and_old_goes_with_all_that_belongs_to_it(
     log: Log, history: History
 ) -> None:

@@ -1,0 +1,39 @@
+"""`router sweep`: one pass, now."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from event_router.consumers.health import Health
+from event_router.router.adapters import find_topics, now_ms
+from event_router.router.roles.connected import connect
+from event_router.router.roles.role import Role
+from event_router.router.roles.sweep import open_sweep
+from event_router.router.settings import read_settings
+from event_router.router.store.log import SqlLog
+from event_router.router.sweep import TURN, Sweep, SweepCounts
+from event_router.schemas.errors import Unavailable
+
+_WAITED = "it may still be another one's turn, or deliver, stream or log are behind: see `lag`"
+
+
+async def sweep_once(seconds: float) -> SweepCounts:
+    """What was found and parked; raises Unavailable when it took longer than `seconds`."""
+    settings = read_settings()
+    topics = await find_topics(settings)
+    async with AsyncExitStack() as closing:
+        role = Role("sweep", settings, topics, Health(), asyncio.Event(), asyncio.Event(), closing)
+        log = SqlLog(settings.log_url)
+        closing.push_async_callback(log.aclose)
+        sweep = open_sweep(role, connect(role), log)
+        try:
+            async with asyncio.timeout(seconds):
+                await _pass(sweep)
+        except TimeoutError:
+            raise Unavailable("sweep", f"not done within {seconds:g} s: {_WAITED}") from None
+    return sweep.counts
+
+
+async def _pass(sweep: Sweep) -> None:
+    while not await sweep.schedule.turn(sweep.owner, TURN):  # noqa: ASYNC110  Redis tells nobody
+        await asyncio.sleep(1)
+    await sweep(now_ms(), hurry=True)
