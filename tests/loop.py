@@ -248,9 +248,12 @@ class Life:
             reading = [
                 group.create_task(work, name=name)
                 for name, work in (
-                    ("route", self._hop("stream", [topics.events], self.route)),
-                    ("settle", self._hop("stream", [topics.attempts], self.settle)),
-                    ("log", self._hop("log", topics.all, self.writer.write)),
+                    ("route", self._hop("stream", topics.events, self.route)),
+                    ("settle", self._hop("stream", topics.attempts, self.settle)),
+                    *(
+                        (f"log {topic}", self._hop("log", topic, self.writer.write))
+                        for topic in topics.all
+                    ),
                     ("take", self._take()),
                     ("sweep", self.sweeper.run()),
                 )
@@ -277,12 +280,12 @@ class Life:
     async def _hop(
         self,
         role: str,
-        topics: Collection[str],
+        topic: str,
         hop: Callable[[Sequence[Record]], Awaitable[None]],
     ) -> None:
         broker, group = self.world.broker, self.world.topics.group(role)
         while True:
-            records = [record for topic in topics for record in broker.unfinished(group, topic)]
+            records = broker.unfinished(group, topic)
             if records:
                 await hop(records)
                 broker.finish(group, records)

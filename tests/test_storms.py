@@ -7,11 +7,14 @@ everything is settled in the end by itself, without attempts that nobody needed.
 import asyncio
 import random
 import sys
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 
 from event_router.router.schedule.layout import Bounds
+from event_router.schemas.attempt import Attempt
+from event_router.schemas.wire import read_outcome
 from tests.crash import Fuse, Moment
 from tests.loop import ROOM, World, destination, unavailable
 from tests.virtual_time import run_virtually
@@ -71,16 +74,24 @@ def _fuse(dice: random.Random, at: int) -> Fuse:
 
 
 def check(storm: Storm) -> None:
-    """Every delivery was made or is dead, and none more often than crashes explain."""
+    """Every delivery was made or is dead, and nothing was done more often than crashes explain."""
     world = run_virtually(storm.run())
     events = {record.header("ce_id") for record in world.broker.records(world.topics.events)}
     owed = {(to, event.decode()) for to in DESTINATIONS for event in events if event}
     received = world.receiver.received
-    dead = {(to, event) for to, event, _ in world.dead()}
-    assert received.keys() | dead == owed, f"{storm}: lost {owed - received.keys() - dead}"
-    repeated = {key: n for key, n in received.items() if n > 1 + storm.crashes}
-    assert not repeated, f"{storm}: {repeated}"
+    dead = Counter((to, event) for to, event, _ in world.dead())
+    assert received.keys() | dead.keys() == owed, f"{storm}: {received}, {dead}"
     assert {reason for _, _, reason in world.dead()} <= {"retries_exhausted"}
+    for done in (received, dead, _attempts(world)):
+        repeated = {key: n for key, n in done.items() if n > 1 + storm.crashes}
+        assert not repeated, f"{storm}: {repeated}"
+
+
+def _attempts(world: World) -> Counter[tuple[str, str, int]]:
+    """How often each attempt of a delivery was made."""
+    outcomes = map(read_outcome, world.broker.records(world.topics.attempts))
+    heads = [outcome.head.delivery for outcome in outcomes if isinstance(outcome, Attempt)]
+    return Counter((head.destination, head.event, head.attempt) for head in heads)
 
 
 @pytest.mark.parametrize("seeds", [range(at, at + 10) for at in range(0, 40, 10)])
