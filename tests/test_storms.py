@@ -112,6 +112,25 @@ def test_what_the_schedule_has_no_room_for_waits_in_the_log(seeds: range) -> Non
         check(Storm(seed, bounds=SMALL))
 
 
+async def _lose_a_lease(at: float) -> World:
+    world = World()
+    world.directory.put(destination("slow"))
+    world.receiver.delay = lambda: 25
+    await world.publish("e1")
+    running = asyncio.create_task(world.run_until_settled(), name="loop")
+    await asyncio.sleep(at)
+    world.schedule.clear()
+    await running
+    return world
+
+
+@pytest.mark.parametrize("at", [3, 6.5, 8, 9, 10, 11, 20])
+def test_an_attempt_that_lost_its_lease_is_not_parked_again(at: float) -> None:
+    """Its worker puts it back when it renews the lease: sweep waits for that."""
+    world = run_virtually(_lose_a_lease(at))
+    assert world.receiver.received == {("slow", "e1"): 1}
+
+
 if __name__ == "__main__":
     for number in range(int(sys.argv[1])):
         check(Storm(number, crashes=number % 3, bounds=SMALL if number % 4 == 3 else ROOM))
