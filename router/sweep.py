@@ -171,8 +171,9 @@ class Sweep:
         missing: list[Unsettled] = []
         tried: Counter[DestinationKey] = Counter()
         size = 0
-        while True:
+        while await self._is_mine():
             rows = await self.log.unsettled(before, pace.page, after)
+            before_page = len(missing)
             for row in await self._absent(rows):
                 key = row.head.key
                 tried[key] += 1
@@ -184,9 +185,9 @@ class Sweep:
             after = rows[-1].ref
             if len(missing) >= pace.look or size >= pace.look_bytes:
                 return _Page(missing, after)
-            if not hurry:
+            if not hurry and len(missing) == before_page:
                 await self.pause(pace.page_pause)
-                await self._is_mine()
+        return _Page([], None)
 
     async def _look(self, rows: list[Unsettled]) -> int:
         """Steps 2 to 6; how many were parked."""

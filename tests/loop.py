@@ -177,6 +177,9 @@ class World:
             return False
         return not await self.log.unsettled(virtual_clock() + 1, 1)
 
+    def life(self) -> "Life":
+        return Life(self, Fuse(0, "before"))
+
     async def run_until_settled(self, fuse: Fuse | None = None, lives: int = 1) -> None:
         """Runs the loop, in a new life after a crash."""
         fuse = fuse or Fuse(0, "before")

@@ -1,0 +1,156 @@
+"""What sweep decides by itself; `tests/test_storms.py` has the order of its steps."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from event_router.consumers.delivery_worker import WorkerLimits
+from event_router.consumers.memory import MemoryBroker
+from event_router.consumers.ports import Parked
+from event_router.router.delays import FixedDelays
+from event_router.router.retry import RetryPolicy
+from event_router.router.store.log_ports import DeliveryRef, Unsettled
+from event_router.router.sweep import (
+    Sweep,
+    SweepPace,
+    next_attempt,
+    passed,
+    progress_of,
+    reached,
+    shrunk,
+)
+from event_router.schemas.attempt import AttemptHead
+from event_router.schemas.record import Record
+from tests.contracts.schedules import delivery
+from tests.loop import World, destination
+from tests.virtual_time import run_virtually, virtual_clock
+
+POLICY = RetryPolicy(FixedDelays((60.0, 600.0)), limit=2, max_age=10**9)
+P0, P1 = ("t", 0), ("t", 1)
+
+
+def row(last: AttemptHead | None) -> Unsettled:
+    made = delivery()
+    ref = DeliveryRef(0, "events:0:1:1", "d1", 0)
+    return Unsettled(ref, made.head, made.data, "failed", None, None, last)
+
+
+def attempt(number: int, outcome: str = "failed") -> AttemptHead:
+    head = AttemptHead("a", delivery(attempt=number).head, "webhook", "failed", "500", 5_000, 250)
+    return msgspec.structs.replace(head, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("offset", "is_passed"), [(4, True), (5, False), (9, False), (10, True), (50, True)]
+)
+def test_a_record_is_passed_below_the_commit_or_when_its_topic_is_gone(
+    offset: int, *, is_passed: bool
+) -> None:
+    progress = progress_of({P0: 5}, {P0: 10})
+    assert passed((0, offset, 1), "t", progress) is is_passed
+
+
+def test_a_record_that_was_never_written_is_passed() -> None:
+    assert passed(None, "t", progress_of({}, {P0: 10}))
+
+
+def test_a_commit_past_the_end_is_that_of_a_topic_that_is_gone() -> None:
+    progress = progress_of({P0: 1000, P1: 3}, {P0: 10, P1: 3})
+    assert progress.done == {P1: 3}
+    assert not passed((0, 5, 1), "t", progress)
+    assert not reached({P0: 10}, progress.done)
+
+
+def test_all_partitions_must_be_read_to_their_ends() -> None:
+    assert reached({P0: 10, P1: 0}, {P0: 10})
+    assert not reached({P0: 10, P1: 1}, {P0: 12})
+
+
+def test_an_end_that_has_shrunk_or_gone_tells_of_a_recreated_topic() -> None:
+    assert shrunk({P0: 10}, {P0: 9})
+    assert shrunk({P0: 10}, {})
+    assert not shrunk({P0: 10}, {P0: 11, P1: 1})
+
+
+def test_a_delivery_without_an_attempt_is_owed_its_first_one_now() -> None:
+    assert next_attempt(row(None), POLICY) == Parked(delivery(), 0)
+
+
+def test_the_next_attempt_is_due_when_settle_had_made_it_due() -> None:
+    first = next_attempt(row(attempt(1)), POLICY)
+    assert first == Parked(delivery(attempt=2), 5_250 + 60_000)
+    second = next_attempt(row(attempt(2)), POLICY)
+    assert second == Parked(delivery(attempt=3), 5_250 + 600_000)
+
+
+@pytest.mark.parametrize("last", [attempt(3), attempt(1, "rejected")])
+def test_what_should_have_been_given_up_gets_one_more_attempt_that_settle_gives_up(
+    last: AttemptHead,
+) -> None:
+    parked = next_attempt(row(last), POLICY)
+    assert parked.due == 0
+    assert parked.delivery.head.attempt == last.delivery.attempt + 1
+
+
+async def _with_deliver_away() -> tuple[World, Sweep]:
+    """Its records wait in Kafka, the log has read everything, the schedule is empty."""
+    world = World()
+    world.directory.put(destination("d1"))
+    await world.publish("e1", "e2")
+    life = world.life()
+    topics = world.topics
+    for group, topic, hop in (
+        ("stream", topics.events, life.route),
+        ("log", topics.events, life.writer.write),
+        ("log", topics.deliveries, life.writer.write),
+    ):
+        records: list[Record] = world.broker.unfinished(topics.group(group), topic)
+        await hop(records)
+        world.broker.finish(topics.group(group), records)
+    return world, life.sweeper.sweep
+
+
+async def _sweep_for_an_hour() -> tuple[World, Sweep]:
+    world, sweep = await _with_deliver_away()
+    until = virtual_clock() + 3_600_000
+    while virtual_clock() < until:
+        await sweep(virtual_clock(), hurry=True)
+        await asyncio.sleep(10)
+    return world, sweep
+
+
+def test_what_waits_in_kafka_is_not_parked_however_long_deliver_is_away() -> None:
+    world, sweep = run_virtually(_sweep_for_an_hour())
+    assert len(world.broker.unfinished(world.topics.group("deliver"), "deliveries")) == 2
+    assert sweep.counts.missing == 0
+
+
+async def _sweep_during_another_turn() -> int:
+    world, sweep = await _with_deliver_away()
+    broker, topics = world.broker, world.topics
+    broker.finish(topics.group("deliver"), broker.records(topics.deliveries))
+    assert await world.schedule.turn("another", 60)
+    during = await sweep(virtual_clock() + 1)
+    await asyncio.sleep(61)
+    assert during == 0
+    return await sweep(virtual_clock() + 1)
+
+
+def test_nothing_is_parked_in_another_ones_turn() -> None:
+    assert run_virtually(_sweep_during_another_turn()) == 2
+
+
+def test_a_pace_waits_longer_than_a_worker_takes_to_renew_its_leases() -> None:
+    limits = WorkerLimits()
+    assert SweepPace().renewed > limits.lease / 3 + limits.keep_every
+
+
+async def test_a_group_has_done_up_to_its_lowest_unfinished_record() -> None:
+    world = World(clock=lambda: 1)
+    broker: MemoryBroker = world.broker
+    await world.publish(*(f"e{n}" for n in range(40)))
+    records = broker.records("events")
+    broker.finish("g", [one for one in records if one.offset != 2])
+    done, ends = await broker.done("g", "events"), await broker.ends("events")
+    assert all(at == (min(ends[place], 2)) for place, at in done.items())
