@@ -56,12 +56,14 @@ def json_response(answer: Any, status: int = 200) -> Response:
 
 
 def documented(status: int, answer: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's `responses`: what a success answers, and which errors there may be."""
+    """FastAPI's `responses`: what a success answers, and which errors there may be. Whoever reads
+    a body (413) may wait for it in vain (408)."""
+    late = (408,) if 413 in errors else ()
     return {
         status: content(answer, "done"),
         **{
             code: content(ErrorBody, _REASONS[code])
-            for code in sorted({401, 403, 422, 500, 503, *errors})
+            for code in sorted({401, 403, 422, 500, 503, *late, *errors})
         },
     }
 

@@ -131,6 +131,8 @@ async def _on_validation(_: Request, error: Exception) -> Response:
 
 async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for no other
+    if error.status_code == 400:  # the framework's word for what isn't UTF-8, or nested too deep
+        return refused(Refusal(422, "invalid JSON"))
     return refused(Refusal(error.status_code, error.detail.lower(), headers=error.headers))
 
 

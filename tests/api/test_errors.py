@@ -67,8 +67,9 @@ async def test_a_body_may_say_that_it_is_a_form(world: World) -> None:
     assert answer.json()["metadata"] == {"a": "b"}
 
 
-async def test_a_body_that_is_not_json_is_422(world: World) -> None:
-    answer = await world.client.put("tenants/acme", content=b"{")
+@pytest.mark.parametrize("body", [b"{", b'{"metadata": {"a": "\xff"}}', b"[" * 200_000])
+async def test_a_body_that_is_not_json_is_422(world: World, body: bytes) -> None:
+    answer = await world.client.put("tenants/acme", content=body)
     _is_an_error(answer, 422)
     assert answer.json()["message"] == "invalid JSON"
 
