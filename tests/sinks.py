@@ -74,5 +74,7 @@ async def local_resources(
     """For sinks that reach this machine."""
     resolver = Resolver(networks("127.0.0.0/8", "::1/128"))
     sender = Sender(resolver)
-    yield resources_with(sender, resolver, timeout=timeout, clock=clock)
-    await sender.aclose()
+    try:
+        yield resources_with(sender, resolver, timeout=timeout, clock=clock)
+    finally:
+        await sender.aclose()
