@@ -110,7 +110,6 @@ class Subscription:
         health: Health | None = None,
     ) -> None:
         self.reading = reading or Reading()
-        self.gaps = 0
         self._callbacks = callbacks or Callbacks()
         self._health = health or Health()
         self._config = KafkaConfig(bootstrap=kafka) if isinstance(kafka, str) else kafka
@@ -299,7 +298,6 @@ class Subscription:
     async def _on_gap(self, gone: OutOfRange) -> None:
         begin, end = await self._reader.bounds(gone.partition)
         gap = Gap(gone.partition, gone.offset, begin, end)
-        self.gaps += 1
         topic, number = gone.partition
         log.error(
             "offset.out_of_range",

@@ -52,7 +52,6 @@ class StreamConsumer(driver.Consumer):
         self._queued: dict[str, Batch] = {}
         self._bytes: Counter[str] = Counter()
         self._one_commit = asyncio.Lock()
-        self.gaps = 0
         self.wanted: frozenset[str] = frozenset()
         self._joined = False
         self._closing = False
@@ -96,7 +95,6 @@ class StreamConsumer(driver.Consumer):
         place = {"topic": topic, "partition": number, "wanted": wanted, "begin": begin, "end": end}
         log.error("offset.out_of_range", extra=place)
         self.reading.health.down(FETCH, f"{topic}/{number} held {wanted}, and begins at {begin}")
-        self.gaps += 1
         note = self.reading.gap
         if note is not None:
             gap = Gap(partition, wanted, begin, end)

@@ -247,7 +247,6 @@ async def test_records_that_retention_took_are_said_before_reading_goes_on(
         records = await read(subscription, 3)
         assert [record.offset for record in records] == [7, 8, 9]
         assert gaps == [Gap((topic, 0), wanted=2, begin=7, end=10)]
-        assert subscription.gaps == 1
         assert health.troubles == {}
 
 
