@@ -6,7 +6,7 @@ python -m benchmarks.stages [--write]
 import argparse
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,9 +112,9 @@ async def _deliver(world: World, records: list[Record]) -> float:
     left = len(records)
     stop = asyncio.Event()
 
-    def done(finished: object) -> None:
+    def done(finished: Sequence[Record]) -> None:
         nonlocal left
-        left -= len(finished)  # type: ignore[arg-type]
+        left -= len(finished)
         if not left:
             stop.set()
 

@@ -287,9 +287,9 @@ class Writer:
         await producer.client.close()
         with suppress(asyncio.CancelledError, TimeoutError):
             async with asyncio.timeout(1.0):
-                await producer._sender.close()  # noqa: SLF001
-        batches = producer._message_accumulator  # noqa: SLF001
-        waiting = chain(batches._pending_batches, *batches._batches.values())  # noqa: SLF001
+                await producer._sender.close()  # noqa: SLF001  see above
+        batches = producer._message_accumulator  # noqa: SLF001  see above
+        waiting = chain(batches._pending_batches, *batches._batches.values())  # noqa: SLF001  see above
         for batch in list(waiting):
             if not batch.future.done():
                 batch.future.set_exception(kafka_errors.ProducerClosed())
@@ -340,7 +340,7 @@ def pace_fetches(consumer: AIOKafkaConsumer, pace: Pace, found: Callable[[], Non
     of its last answer wait to be taken. `_proc_fetch_request` is pinned by tests/faust/.
     """
     fetcher = consumer._fetcher  # noqa: SLF001  there is no public way to pause before a fetch
-    fetch = fetcher._proc_fetch_request  # noqa: SLF001
+    fetch = fetcher._proc_fetch_request  # noqa: SLF001  it is pinned
 
     async def paced(assignment: Any, node_id: Any, request: Any) -> bool:
         pause = pace.pause(time.monotonic())
@@ -354,7 +354,7 @@ def pace_fetches(consumer: AIOKafkaConsumer, pace: Pace, found: Callable[[], Non
             found()
         return brought
 
-    fetcher._proc_fetch_request = paced  # noqa: SLF001
+    fetcher._proc_fetch_request = paced  # noqa: SLF001  it is pinned
 
 
 def lost_place(cause: BaseException | None) -> tuple[Partition, int | None] | None:
@@ -589,8 +589,8 @@ class Admin:
     async def _leaders(self, names: set[str]) -> None:
         with ours(self._config):  # a time-out is an OSError
             async with asyncio.timeout(self._config.request_timeout):
-                while set(await self.partitions(names)) != names:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)  # Kafka tells nobody
+                while set(await self.partitions(names)) != names:  # noqa: ASYNC110  Kafka tells nobody
+                    await asyncio.sleep(0.02)
 
     async def partitions(self, names: Collection[str]) -> dict[str, int]:
         """How many partitions each has; a topic without leaders for all of them isn't in it."""

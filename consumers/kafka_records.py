@@ -74,7 +74,7 @@ class _Batch:
 def _lenient(raw: memoryview) -> Any:
     batch = _DefaultRecordBatchPy(raw)
     batch._maybe_uncompress()  # noqa: SLF001  what is decoded is no argument of anything
-    batch._buffer = _Lenient(batch._buffer)  # noqa: SLF001
+    batch._buffer = _Lenient(batch._buffer)  # noqa: SLF001  likewise
     return batch
 
 

@@ -52,10 +52,10 @@ class _App(faust.App):
 class _Whole(faust.Schema):
     """Leaves the batch as it is: hops decode, each record on its own."""
 
-    def loads_key(self, app: Any, message: Any, **_options: Any) -> None:  # noqa: ARG002
+    def loads_key(self, app: Any, message: Any, **_options: Any) -> None:  # noqa: ARG002  Faust's signature
         return None
 
-    def loads_value(self, app: Any, message: Any, **_options: Any) -> Batch:  # noqa: ARG002
+    def loads_value(self, app: Any, message: Any, **_options: Any) -> Batch:  # noqa: ARG002  Faust's signature
         batch: Batch = message.value
         return batch
 

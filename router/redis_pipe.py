@@ -20,8 +20,7 @@ TIMEOUT = 10.0
 Argument = str | bytes | int | float
 Reply = Any
 
-# The stub says a tuple of one.
-_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # the stub says a tuple of one
 
 
 class UnfitRedis(EventRouterError):

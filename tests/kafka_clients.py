@@ -12,7 +12,7 @@ from tests import services
 
 def config_of(kafka: services.Kafka | services.Tansu, **options: object) -> KafkaConfig:
     """Joins in 30 ms, is missed after a second."""
-    return KafkaConfig(bootstrap=kafka.bootstrap, session_timeout=1.0, **options)  # type: ignore[arg-type]
+    return KafkaConfig(bootstrap=kafka.bootstrap, session_timeout=1.0, **options)  # type: ignore[arg-type]  # of any type
 
 
 @asynccontextmanager
