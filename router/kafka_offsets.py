@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from event_router.consumers.kafka import Admin, KafkaConfig
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka_admin import Admin
 from event_router.consumers.watermark import Partition
 
 

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import Admin, KafkaConfig
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka_admin import Admin
 from event_router.consumers.producer import KafkaProducer
 from event_router.schemas.record import Message, Place
 from tests import services

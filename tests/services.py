@@ -24,7 +24,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import redis as redis_client
 
-from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
 
 ROOT = Path(__file__).parent.parent

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from event_router.consumers.kafka import Admin, KafkaConfig
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka_admin import Admin
 from event_router.router.checks.finding import Finding, ok, problem, warning
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.topics import Topics

@@ -6,7 +6,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec, Writer
+from event_router.consumers.kafka import KafkaConfig, Writer
+from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.consumers.producer import DEPENDENCY, KafkaProducer
 from event_router.router.child import free_port
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from event_router.consumers.kafka import Admin, KafkaConfig, NewTopicSpec
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.router.checks.databases import examine_database, examine_secrets, judge_revision
 from event_router.router.checks.finding import Finding
 from event_router.router.checks.host import (
