@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from event_router.router import dead_commands
+from event_router.router.commands import dead
 from event_router.schemas.errors import EventRouterError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.add_typer(dead_commands.app, name="dead")
+app.add_typer(dead.app, name="dead")
 
 
 @app.command()
@@ -33,7 +33,7 @@ def up(
     ] = False,
 ) -> None:
     """Run everything on this machine: all roles, and what isn't given of Kafka, Redis and SQL."""
-    from event_router.router.up import run_up
+    from event_router.router.commands.up import run_up
 
     asyncio.run(run_up(demo=demo))
 
@@ -41,7 +41,7 @@ def up(
 @app.command()
 def init() -> None:
     """Make topics and tables, and check that Redis is fit. Run it before the roles; idempotent."""
-    from event_router.router.init import initialise
+    from event_router.router.commands.init import initialise
     from event_router.router.settings import read_settings
 
     async def show() -> None:
@@ -107,7 +107,7 @@ def publish(
     destination: Annotated[str | None, typer.Option(help="Only to this destination.")] = None,
 ) -> None:
     """Publish one event to Kafka, and print its id and where it lies."""
-    from event_router.router.publish_one import Entered, publish_one
+    from event_router.router.commands.publish_one import Entered, publish_one
 
     payload = sys.stdin.buffer.read() if data == "-" else data.encode()
     entered = Entered(tenant, payload, topic, event_id, destination)
@@ -145,7 +145,7 @@ def settings() -> None:
 @app.command()
 def doctor() -> None:
     """Look for what is wrong with the set-up, and say what to do."""
-    from event_router.router.doctor import run_doctor
+    from event_router.router.commands.doctor import run_doctor
 
     raise typer.Exit(asyncio.run(run_doctor()))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from event_router.router.child import free_port
-from event_router.router.init import initialise
+from event_router.router.commands.init import initialise
 from event_router.router.readiness import readiness
 from event_router.router.settings import Settings, read_settings
 from event_router.schemas.topics import Topics

@@ -11,7 +11,7 @@ from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.router.adapters import kafka_config, message_limits
 from event_router.router.checks.finding import ok, problem, warning
 from event_router.router.child import free_port
-from event_router.router.doctor import as_table, examine, run_doctor
+from event_router.router.commands.doctor import as_table, examine, run_doctor
 from event_router.router.settings import read_settings
 from event_router.router.store.migrate import migrate
 from event_router.schemas.topics import Topics

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.subscription import Gap
-from event_router.router.init import initialise
+from event_router.router.commands.init import initialise
 from event_router.router.roles.gaps import _note
 from event_router.router.settings import read_settings
 from event_router.schemas.attempt import DeadHead

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from event_router.router.checks.host import examine_port
 from event_router.router.child import CannotStart, free_port
+from event_router.router.commands.init import create_topics, initialise
 from event_router.router.demo.demo import open_demo, receiving
 from event_router.router.embedded.data_dir import DataDir
 from event_router.router.embedded.tansu import Tansu
 from event_router.router.embedded.valkey import Valkey
-from event_router.router.init import create_topics, initialise
 from event_router.router.log_lines import log_to_file
 from event_router.router.settings import Settings, read_settings
 from event_router.router.supervisor import (
