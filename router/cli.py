@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from event_router.router.commands import dead
+from event_router.router import cli_dead
 from event_router.schemas.errors import EventRouterError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.add_typer(dead.app, name="dead")
+app.add_typer(cli_dead.app, name="dead")
 
 
 @app.command()
