@@ -21,11 +21,11 @@ from event_router.consumers.deliver.keeping import Keeping
 from event_router.consumers.deliver.limits import DeliveryCounts, WorkerLimits
 from event_router.consumers.deliver.reports import Reports
 from event_router.consumers.deliver.turns import Turns
+from event_router.consumers.deliver.waiting_line import Waiting, WaitingLine
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Directory, Producer, Schedule
 from event_router.consumers.room import Room
-from event_router.consumers.waiting_line import Waiting, WaitingLine
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.errors import Undecodable
 from event_router.schemas.record import Record

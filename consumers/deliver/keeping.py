@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from event_router.consumers.deliver.attempts import Job
 from event_router.consumers.deliver.limits import DeliveryCounts
+from event_router.consumers.deliver.waiting_line import Waiting
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
 from event_router.consumers.ports import Held, Parked, Schedule
-from event_router.consumers.waiting_line import Waiting
 from event_router.schemas.record import Record
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from event_router.consumers.deliver.admission import Admission
 from event_router.consumers.deliver.attempts import Attempts
+from event_router.consumers.deliver.waiting_line import WaitingLine
 from event_router.consumers.ports import TenantView
 from event_router.consumers.room import Room
-from event_router.consumers.waiting_line import WaitingLine
 from event_router.schemas.delivery import DestinationKey
 
 

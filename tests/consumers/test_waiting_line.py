@@ -1,6 +1,6 @@
 """The short line in front of a destination that has no room for a moment."""
 
-from event_router.consumers.waiting_line import Waiting, WaitingLine
+from event_router.consumers.deliver.waiting_line import Waiting, WaitingLine
 from event_router.schemas.delivery import Delivery, DeliveryHead, DestinationKey
 from event_router.schemas.record import Place, Record
 
