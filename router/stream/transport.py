@@ -195,7 +195,7 @@ class StreamConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await self._let_go()
-        if not self.app.should_stop:
+        if not (self._closing or self.app.should_stop):
             await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -208,6 +208,8 @@ class StreamConsumer(driver.Consumer):
         """Reads no more, waits for what runs, commits. The group may be left then."""
         self._closing = True
         await self._let_go()
+        # Faust takes a fetcher that is stopped in the middle of a rebalance for a crashed one.
+        self.app.rebalancing = False
 
     async def on_stop(self) -> None:
         await self.finish()
