@@ -126,7 +126,7 @@ def _welcome(running: Running) -> Iterator[str]:
     yield f"docs   {running.api}/docs"
     yield f"Kafka  {settings.kafka}"
     yield ""
-    yield "Everything is ready. Ctrl-C stops it in order. Try, in another terminal:"
+    yield "Ready. Ctrl-C stops everything in order. Try, in another terminal:"
     yield ""
     yield f"  KEY={settings.api_key.get_secret_value()}"
     yield f"  curl -s {running.api}/api/v1/publish \\"

@@ -159,8 +159,9 @@ async def test_a_role_that_dies_while_others_drain_comes_back_to_finish(stage: S
 async def test_a_role_that_keeps_dying_is_announced_with_its_last_words(stage: Stage) -> None:
     stage.write("api.broken", "")
     await stage.start("api")
-    await until(lambda: bool(stage.said))
-    assert stage.said[0].startswith(
+    await until(lambda: len(stage.said) == 3)
+    assert stage.said[:2] == ["api ended (code 1) and is started again"] * 2
+    assert stage.said[2].startswith(
         "api keeps exiting (code 1, 3 times in a row): a setting is wrong (more in "
     )
     assert stage.journal.count("api starts") == 3
