@@ -14,8 +14,8 @@ from pathlib import Path
 import httptools
 
 from event_router.consumers.addresses import Resolver, networks
-from event_router.consumers.http1 import Sender
-from event_router.consumers.http1_target import header_lines, target_of
+from event_router.consumers.http1.sender import Sender
+from event_router.consumers.http1.target import header_lines, target_of
 from tests.nginx import running_nginx
 
 POSTS = 30_000

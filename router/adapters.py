@@ -5,7 +5,7 @@ import time
 
 from event_router.consumers.addresses import Resolver
 from event_router.consumers.health import Health
-from event_router.consumers.http1 import Sender
+from event_router.consumers.http1.sender import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin
 from event_router.consumers.open_sinks import OpenSinks

@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from event_router.consumers.http1_target import target_of
+from event_router.consumers.http1.target import target_of
 from event_router.router.alerts import ALERTS, ALL, TOPICS
 from event_router.router.delays import Delays, FixedDelays, read_delays
 from event_router.schemas.errors import EventRouterError, InvalidValue, Rejected

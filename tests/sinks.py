@@ -6,7 +6,7 @@ from typing import Any
 
 from event_router.consumers.addresses import Resolver, networks
 from event_router.consumers.health import Health
-from event_router.consumers.http1 import Sender
+from event_router.consumers.http1.sender import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer
 from event_router.consumers.producer import KafkaProducer

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel, ValidationError
 
 from event_router.consumers.addresses import Resolver
-from event_router.consumers.http1 import Sender
+from event_router.consumers.http1.sender import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
 from event_router.consumers.sinks.fields import DestinationType, Shown

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
-from event_router.consumers.http1 import Sender
-from event_router.consumers.http1_connection import HttpAnswer
-from event_router.consumers.http1_target import target_of
+from event_router.consumers.http1.connection import HttpAnswer
+from event_router.consumers.http1.sender import Sender
+from event_router.consumers.http1.target import target_of
 from event_router.consumers.sinks.fields import KEY_VALUE_MAP, Fields, Shown
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.webhook_credentials import (

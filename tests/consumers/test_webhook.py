@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from event_router.consumers.addresses import Resolver
-from event_router.consumers.http1 import Sender
-from event_router.consumers.http1_target import header_lines
+from event_router.consumers.http1.sender import Sender
+from event_router.consumers.http1.target import header_lines
 from event_router.consumers.ports import Sink
 from event_router.consumers.signing import key_of, new_secret
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks

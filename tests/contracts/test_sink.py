@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from event_router.consumers.addresses import Resolver, networks
-from event_router.consumers.http1 import Sender
+from event_router.consumers.http1.sender import Sender
 from event_router.consumers.ports import Sink
 from event_router.consumers.signing import new_secret
 from event_router.consumers.sinks.kinds import load_sinks

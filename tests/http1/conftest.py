@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from event_router.consumers.addresses import Resolver, networks
-from event_router.consumers.http1 import Sender
-from event_router.consumers.http1_connection import HttpAnswer
-from event_router.consumers.http1_target import target_of
+from event_router.consumers.http1.connection import HttpAnswer
+from event_router.consumers.http1.sender import Sender
+from event_router.consumers.http1.target import target_of
 from tests.nginx import Nginx, running_nginx
 
 

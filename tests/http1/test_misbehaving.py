@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from event_router.consumers.addresses import Resolver, networks
-from event_router.consumers.http1 import Sender
-from event_router.consumers.http1_target import target_of
+from event_router.consumers.http1.sender import Sender
+from event_router.consumers.http1.target import target_of
 from event_router.schemas.errors import Rejected, Unavailable
 from tests.http1.conftest import posted
 from tests.receivers import OK, Reader, Writer, answering, read_request, scripted

@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from event_router.consumers.addresses import Resolver, networks
-from event_router.consumers.http1 import Sender
+from event_router.consumers.http1.sender import Sender
 from event_router.schemas.attempt import BODY_KEPT
 from event_router.schemas.errors import Unavailable
 from tests.http1.conftest import posted

@@ -11,9 +11,9 @@ from collections.abc import Hashable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from event_router.consumers.addresses import Resolver
-from event_router.consumers.http1_connection import Connection, DiedIdle, HttpAnswer
-from event_router.consumers.http1_pool import Pools
-from event_router.consumers.http1_target import Endpoint, Target, header_lines
+from event_router.consumers.http1.connection import Connection, DiedIdle, HttpAnswer
+from event_router.consumers.http1.pool import Pools
+from event_router.consumers.http1.target import Endpoint, Target, header_lines
 from event_router.schemas.errors import Unavailable
 
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Hashable
 
-from event_router.consumers.http1_connection import Connection
-from event_router.consumers.http1_target import Endpoint
+from event_router.consumers.http1.connection import Connection
+from event_router.consumers.http1.target import Endpoint
 
 
 class Pools:

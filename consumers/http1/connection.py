@@ -7,7 +7,7 @@ from typing import cast
 import httptools
 import msgspec
 
-from event_router.consumers.http1_target import Endpoint
+from event_router.consumers.http1.target import Endpoint
 from event_router.schemas.attempt import BODY_KEPT
 from event_router.schemas.errors import Unavailable
 
