@@ -1,7 +1,6 @@
 """The role `stream`: the Faust app with the hops route and settle."""
 
 from event_router.router.adapters import now_ms
-from event_router.router.faust_app import Hop, on_assigned, run_stream, stream_app
 from event_router.router.operator_events import alert_policy
 from event_router.router.retry import policy_from
 from event_router.router.roles.connected import connect
@@ -9,6 +8,7 @@ from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
 from event_router.router.route import Route
 from event_router.router.settle import Settle
+from event_router.router.stream.app import Hop, on_assigned, run_stream, stream_app
 
 
 async def run(role: Role) -> None:

@@ -1,1 +1,1 @@
-"""The stream on Faust: fetching, tracking and committing, below its app."""
+"""The stream on Faust: its app, and how it fetches, tracks and commits."""

@@ -10,9 +10,9 @@ import pytest
 from faust.types import TP
 
 from event_router.consumers.health import Health
-from event_router.router.faust_app import stream_app
 from event_router.router.settings import Settings
 from event_router.router.stream import batch, transport
+from event_router.router.stream.app import stream_app
 from event_router.router.stream.batch import Batch
 from event_router.router.stream.fetch import Fetched
 from event_router.router.stream.transport import StreamConsumer

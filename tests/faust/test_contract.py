@@ -31,8 +31,8 @@ from mode import Service
 from mode.threads import ServiceThread
 from mode.utils.queues import FlowControlEvent
 
-from event_router.router import faust_app
 from event_router.router.settings import Settings
+from event_router.router.stream import app as stream_app
 from event_router.router.stream.fetch import FetchService
 from event_router.router.stream.transport import StreamConsumer, StreamTransport
 
@@ -209,13 +209,13 @@ def test_the_message_is_what_faust_makes_of_a_record() -> None:
 
 def test_the_app_takes_its_services_from_the_boot_strategy() -> None:
     assert StreamTransport.Consumer is StreamConsumer
-    assert faust_app._App.BootStrategy is faust_app._Boot
+    assert stream_app._App.BootStrategy is stream_app._Boot
     for name in ("enable_kafka_producer", "enable_web", "enable_sensors"):
         assert name in vars(BootStrategy)
 
 
 def test_faust_knows_the_options(tmp_path: Path) -> None:
-    options = faust_app._options(Settings.model_validate({"data_dir": tmp_path}))
+    options = stream_app._options(Settings.model_validate({"data_dir": tmp_path}))
     conf = faust.App("contract", **options).conf
     for name in options.keys() - {"broker", "datadir"}:
         assert getattr(conf, name) == options[name], name

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from event_router.consumers.health import Health
-from event_router.router.faust_app import on_assigned, run_stream, stream_app
+from event_router.router.stream.app import on_assigned, run_stream, stream_app
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 from tests.faust.apps import DRAIN, Hops, committed, numbered, running, send, settings, start

@@ -11,7 +11,7 @@ from aiokafka.errors import GroupAuthorizationFailedError
 
 from event_router.consumers.health import Health
 from event_router.consumers.subscription import Gap
-from event_router.router.faust_app import run_stream, stream_app
+from event_router.router.stream.app import run_stream, stream_app
 from event_router.schemas.errors import Unavailable
 from tests.faust.apps import Hops, committed, numbered, running, send, settings
 from tests.services import Kafka, Tansu, unique

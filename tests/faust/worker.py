@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from event_router.consumers.health import Health
-from event_router.router.faust_app import run_stream, stream_app
+from event_router.router.stream.app import run_stream, stream_app
 from event_router.schemas.record import Record
 from tests.faust.apps import settings
 
