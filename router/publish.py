@@ -22,6 +22,7 @@ from event_router.schemas.ids import new_id
 from event_router.schemas.record import Message, Place
 from event_router.schemas.topics import Topics
 
+KEY = "Idempotency-Key"
 _NOWHERE = Place("", 0, 0, 0)
 _Ask = Callable[[Sequence[Sighting]], Awaitable[list[bytes | None]]]
 
@@ -64,16 +65,19 @@ class OutcomeUnknown(Unavailable):
 _envelope = msgspec.json.Decoder(PublishBody)
 
 
-def new_event(body: bytes, topics: tuple[str, ...], now: int) -> NewEvent:
-    """The event in a request's body; `topics` are those that exist (none: any), `now` in ms.
+def new_event(body: bytes, topics: tuple[str, ...], now: int, key: str | None = None) -> NewEvent:
+    """The event in a request's body; `topics` are those that exist (none: any), `now` in ms, `key`
+    the id that came beside the body.
 
-    Raises InvalidTopic, InvalidValue for `data`, and msgspec's DecodeError and ValidationError.
+    Raises InvalidTopic, InvalidValue for `data` and for a key that isn't the body's id, and
+    msgspec's DecodeError and ValidationError.
     What else must hold of an event is checked when its record is made.
     """
     read = _envelope.decode(body)
+    given = read.id if key is None else _same_id(key, read.id)
     return NewEvent(
         tenant=read.tenant_id,
-        id=new_id() if read.id is None else read.id,
+        id=new_id() if given is None else given,
         source=DEFAULT_SOURCE,
         topic=_known_topic(read.topic, topics),
         time=rfc3339(now) if read.time is None else read.time,
@@ -82,8 +86,14 @@ def new_event(body: bytes, topics: tuple[str, ...], now: int) -> NewEvent:
         destination=read.destination_id,
         retry=read.eligible_for_retry is not False,
         partition_key=read.partition_key,
-        generated_id=read.id is None,
+        generated_id=given is None,
     )
+
+
+def _same_id(key: str, in_body: str | None) -> str:
+    if in_body not in (None, key):
+        raise InvalidValue(KEY, key, f"the id in the body ({in_body!r}): give one, or the same")
+    return key
 
 
 def _known_topic(topic: str | None, topics: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from event_router.router.api.bodies import read_body
 from event_router.router.api.errors import Refusal, invalid, mistakes_of, refusal_of, refused
 from event_router.router.api.services import Services
 from event_router.router.publish import (
+    KEY,
     IdConflict,
     InvalidTopic,
     OutcomeUnknown,
@@ -20,12 +21,13 @@ from event_router.router.publish import (
     Published,
     new_event,
 )
-from event_router.schemas.errors import EventRouterError
+from event_router.schemas.errors import EventRouterError, InvalidValue
 
 PATH = "/api/v1/publish"
 
 _encode = msgspec.json.Encoder().encode
 _RETRY_AFTER = 1
+_KEY_HEADER = KEY.lower().encode()
 
 
 class PublishEndpoint:
@@ -39,7 +41,9 @@ class PublishEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            published = await self._published(await read_body(scope, receive, self._limit))
+            key = _key_of(scope)
+            body = await read_body(scope, receive, self._limit)
+            published = await self._published(body, key)
         except EventRouterError as error:
             await refused(refusal_of(error))(scope, receive, send)
             return
@@ -51,10 +55,10 @@ class PublishEndpoint:
         await send({"type": "http.response.start", "status": 202, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _published(self, body: bytes) -> Published:
+    async def _published(self, body: bytes, key: str | None) -> Published:
         """Raises Refusal, and what of the hop's errors every route answers in the same way."""
         try:
-            return await self._publish(new_event(body, self._topics, self._clock()))
+            return await self._publish(new_event(body, self._topics, self._clock(), key))
         except msgspec.ValidationError as error:
             raise invalid(mistakes_of(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -67,6 +71,19 @@ class PublishEndpoint:
             headers = {"retry-after": f"{unknown.retry_after or _RETRY_AFTER:.0f}"}
             message = "outcome unknown: retry with this id"
             raise Refusal(503, message, {"id": unknown.event_id}, headers) from unknown
+
+
+def _key_of(scope: Scope) -> str | None:
+    """The id in the header; raises InvalidValue when it can't be one."""
+    keys = [value for name, value in scope["headers"] if name == _KEY_HEADER]
+    if not keys:
+        return None
+    if len(keys) > 1:
+        raise InvalidValue(KEY, b", ".join(keys).decode("latin-1"), "given once")
+    try:
+        return str(keys[0], "utf-8")
+    except UnicodeDecodeError:
+        raise InvalidValue(KEY, keys[0], "UTF-8") from None
 
 
 def _topic_line(error: InvalidTopic) -> str:
@@ -82,6 +99,15 @@ def publish_operation() -> dict[str, Any]:
         "tags": ["publish"],
         "summary": "Publish",
         "operationId": "publish",
+        "parameters": [
+            {
+                "name": KEY,
+                "in": "header",
+                "description": "The event's id, taken as it is, when the body has none; with an "
+                "`id` in the body it has to be the same.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+            }
+        ],
         "description": "The event is durably in Kafka when this answers 202. `data` is delivered "
         "byte for byte. A second publish with an id that is known is a duplicate, and conflicts "
         "when its content differs.",

@@ -84,6 +84,47 @@ async def test_an_id_with_other_content_is_a_conflict(world: World) -> None:
     assert len(world.broker.records("events")) == 1
 
 
+async def test_the_idempotency_key_is_the_id_of_an_event_without_one(world: World) -> None:
+    key = {b"idempotency-key": "k-é".encode()}
+    first = await world.client.post("publish", json=publish_body(), headers=key)
+    second = await world.client.post("publish", json=publish_body(id="k-é"))
+    assert first.json() == {"id": "k-é", "duplicate": False, "destination_ids": []}
+    assert second.json()["duplicate"]
+    (record,) = world.broker.records("events")
+    assert decode_event(record).deduplicate
+
+
+async def test_an_idempotency_key_may_repeat_the_id_but_not_contradict_it(world: World) -> None:
+    key = {"idempotency-key": "e1"}
+    same = await world.client.post("publish", json=publish_body(id="e1"), headers=key)
+    assert (same.status_code, same.json()["id"]) == (202, "e1")
+    other = await world.client.post("publish", json=publish_body(id="e2"), headers=key)
+    assert other.status_code == 422
+    (line,) = other.json()["data"]
+    assert line.startswith("Idempotency-Key: 'e1' is not the id in the body ('e2')")
+    assert len(world.published()) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ([b"a", b"b"], "Idempotency-Key: 'a, b' is not given once"),
+        ([b"\xff"], "Idempotency-Key: b'\\xff' is not UTF-8"),
+        ([b""], "id: '' is not 1 to 256 bytes"),
+        ([b"k" * 257], f"id: '{'k' * 78}… is not 1 to 256 bytes"),
+    ],
+)
+async def test_an_idempotency_key_that_cannot_be_an_id_is_422(
+    world: World, keys: list[bytes], line: str
+) -> None:
+    headers = [(b"idempotency-key", key) for key in keys]
+    answer = await world.client.post("publish", json=publish_body(), headers=headers)
+    assert answer.status_code == 422
+    (said,) = answer.json()["data"]
+    assert said.startswith(line)
+    assert world.published() == []
+
+
 async def test_another_tenant_may_use_the_same_id(world: World) -> None:
     await world.client.post("publish", json=publish_body(id="e1"))
     answer = await world.client.post("publish", json=publish_body(id="e1", tenant_id="other"))
