@@ -17,9 +17,10 @@ DISABLED = "alert.destination.disabled"
 EXHAUSTED = "alert.attempt.exhausted_retries"
 SUCCEEDED = "attempt.success"
 FAILED = "attempt.failed"
+SUBSCRIPTION = "tenant.subscription.updated"
 
 ALERTS = (CONSECUTIVE_FAILURE, DISABLED, EXHAUSTED)
-TOPICS = (*ALERTS, SUCCEEDED, FAILED)
+TOPICS = (*ALERTS, SUCCEEDED, FAILED, SUBSCRIPTION)
 ALL = "*"
 
 PERCENTS = (100, 90, 70, 50)

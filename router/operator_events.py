@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from event_router.consumers.ports import Directory, TenantView
-from event_router.router.alerts import Alert, AlertPolicy
+from event_router.router.alerts import SUBSCRIPTION, Alert, AlertPolicy
 from event_router.router.settings import Settings
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.destination import Destination
+from event_router.schemas.errors import InvalidValue
 from event_router.schemas.record import Message
 from event_router.schemas.topics import Topics
 
@@ -26,6 +27,13 @@ OPERATOR = "router:operator"
 SOURCE = "/router"
 BODY_SHOWN = 1024
 METADATA_SHOWN = 2048
+
+
+def unreserved(field: str, tenant: str) -> str:
+    """`tenant`, when people may have one of that id; else InvalidValue."""
+    if tenant == OPERATOR:
+        raise InvalidValue(field, tenant, "for tenants: it is reserved for operator events")
+    return tenant
 
 
 def operator_destination(settings: Settings) -> Destination | None:
@@ -84,20 +92,33 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def alert_message(alert: Alert, topics: Topics) -> Message:
     """The record for `events`. Payloads of tenants aren't in it."""
-    head = alert.attempt.delivery
+    tenant = alert.attempt.delivery.tenant
+    return _message(alert.id, alert.topic, alert.at, tenant, _data(alert), topics)
+
+
+def subscription_message(
+    own_id: str, tenant: str, told: dict[str, Any], at: int, topics: Topics
+) -> Message:
+    """The record for `events` of how the tenant's subscription stands, `at` in ms."""
+    return _message(own_id, SUBSCRIPTION, at, tenant, told, topics)
+
+
+def _message(
+    own_id: str, topic: str, at: int, tenant: str, data: dict[str, Any], topics: Topics
+) -> Message:
     envelope = Envelope(
-        id=alert.id,
-        topic=alert.topic,
-        time=_time(alert.at),
-        data=_data(alert),
-        tenant_id=head.tenant,
+        id=own_id,
+        topic=topic,
+        time=_time(at),
+        data=data,
+        tenant_id=tenant,
         deployment_id=topics.namespace or None,
     )
     event = NewEvent(
         tenant=OPERATOR,
-        id=alert.id,
+        id=own_id,
         source=SOURCE,
-        topic=alert.topic,
+        topic=topic,
         time=envelope.time,
         data=msgspec.json.encode(envelope),
         generated_id=True,

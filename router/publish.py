@@ -13,6 +13,7 @@ import msgspec
 
 from event_router.consumers.ports import Directory, Duplicates, Producer, Sighting
 from event_router.router.matching import match
+from event_router.router.operator_events import unreserved
 from event_router.router.sighting import content_hash, judge, same_content, sighting
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.decode import ANY_TOPIC, DEFAULT_SOURCE, Envelope, rfc3339
@@ -76,7 +77,7 @@ def new_event(body: bytes, topics: tuple[str, ...], now: int, key: str | None = 
     read = _envelope.decode(body)
     given = read.id if key is None else _same_id(key, read.id)
     return NewEvent(
-        tenant=read.tenant_id,
+        tenant=unreserved("tenant_id", read.tenant_id),
         id=new_id() if given is None else given,
         source=DEFAULT_SOURCE,
         topic=_known_topic(read.topic, topics),

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from event_router.router.api.errors import ErrorBody
 from event_router.router.api.obfuscation import shown_credentials
+from event_router.router.subscriptions import subscribed
 from event_router.schemas.decode import ANY_TOPIC, rfc3339
 from event_router.schemas.destination import Destination, Tenant
 
@@ -93,11 +94,10 @@ REF = "#/components/schemas/{name}"
 
 
 def tenant_answer(tenant: Tenant, destinations: list[Destination]) -> TenantAnswer:
-    topics = sorted({topic for one in destinations for topic in one.topics})
     return TenantAnswer(
         id=tenant.id,
         destinations_count=len(destinations),
-        topics=topics,
+        topics=subscribed(destinations),
         metadata=tenant.metadata,
         created_at=rfc3339(tenant.created_at),
         updated_at=rfc3339(tenant.updated_at),

@@ -22,7 +22,7 @@ from event_router.router.api.destination_bodies import (
     patched_fields,
     times_of,
 )
-from event_router.router.api.errors import Refusal, not_found
+from event_router.router.api.errors import Refusal, not_found, refusal_of
 from event_router.router.api.queries import IdPath, Texts, asked, parameters
 from event_router.router.api.services import Services
 from event_router.router.api.tenants import existing_tenant
@@ -67,13 +67,16 @@ class Destinations:
         own_id = new_id() if body.id is None else checked_id("id", body.id)
         fields = new_fields(body, self._services, admin=admin)
         times = times_of(body, self._services.clock())
-        await self._require_room(tenant_id)
+        key = DestinationKey(tenant_id, own_id)
+        await self._require_room(key)
         try:
-            made = await self._registry.create(DestinationKey(tenant_id, own_id), fields, times)
+            made = await self._registry.create(key, fields, times)
         except AlreadyExists:
+            await self._tell(key)
             raise Refusal(400, "destination already exists") from None
         except NoSuchTenant:
             raise not_found("tenant") from None
+        await self._tell(key)
         return self._answer(made, 201)
 
     async def list(self, request: Request, tenant_id: IdPath) -> Response:
@@ -94,6 +97,8 @@ class Destinations:
         key = DestinationKey(tenant_id, destination_id)
         changed = await self._updated(key, body, admin=tenant_of(request) is None)
         await self._wake(key)
+        if body.gives("topics"):
+            await self._tell(key)
         return self._answer(changed)
 
     async def _updated(
@@ -108,18 +113,22 @@ class Destinations:
                 return after
         raise Refusal(409, "others keep changing the destination: try again")
 
-    async def _require_room(self, tenant: str) -> None:
+    async def _require_room(self, key: DestinationKey) -> None:
         most = self._services.settings.max_destinations_per_tenant
-        if len(await self._registry.destinations((tenant,))) >= most:
+        if len(await self._registry.destinations((key.tenant,))) >= most:
+            await self._tell(key)
             raise Refusal(400, f"a tenant has at most {most} destinations")
 
     async def delete(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
         """What waits for it is given up, visibly."""
         key = DestinationKey(tenant_id, destination_id)
-        if not await self._registry.delete(key):
+        deleted = await self._registry.delete(key)
+        if deleted:
+            await self._wake(key)
+        await self._tell(key)
+        if not deleted:
             await existing_tenant(self._services, tenant_id)
             raise not_found("destination")
-        await self._wake(key)
         return json_response(Success())
 
     async def enable(self, tenant_id: IdPath, destination_id: IdPath) -> Response:
@@ -137,6 +146,18 @@ class Destinations:
             raise not_found("destination")
         await self._wake(key)
         return self._answer(changed)
+
+    async def _tell(self, key: DestinationKey) -> None:
+        """Before a refusal too: the request may repeat one that was done and left untold.
+
+        Raises Refusal 503, which names the destination: its id may be one that we made.
+        """
+        try:
+            await self._services.subscriptions.tell(key.tenant)
+        except Unavailable as trouble:
+            named = {"id": key.destination}
+            refusal = refusal_of(trouble)
+            raise Refusal(503, refusal.message, named, refusal.headers) from trouble
 
     async def _wake(self, key: DestinationKey) -> None:
         """What waits is looked at now. A lost wake costs a minute: every door has an end."""

@@ -11,6 +11,7 @@ from event_router.router.role_health import RoleHealth
 from event_router.router.settings import Settings
 from event_router.router.store.log_ports import Log
 from event_router.router.store.ports import Registry
+from event_router.router.subscriptions import Subscriptions
 from event_router.schemas.topics import Topics
 
 
@@ -29,6 +30,7 @@ class Services:
     producer: Producer
     schedule: Schedule
     publish: Publish
+    subscriptions: Subscriptions
     sinks: SinkTypes
     health: RoleHealth
     clock: Callable[[], int] = now_ms

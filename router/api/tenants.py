@@ -27,6 +27,7 @@ from event_router.router.api.queries import (
     parameters,
 )
 from event_router.router.api.services import Services
+from event_router.router.operator_events import unreserved
 from event_router.router.store.paging import Page
 from event_router.schemas.destination import Destination, Tenant
 from event_router.schemas.errors import InvalidValue
@@ -65,6 +66,7 @@ class Tenants:
 
     async def upsert(self, tenant_id: IdPath, body: TenantBody | None = None) -> Response:
         """201 when it is new, 200 when it was there."""
+        unreserved("tenant_id", tenant_id)
         metadata = body.metadata if body else None
         tenant, created = await self._services.registry.upsert_tenant(tenant_id, metadata)
         return await self._answer(tenant, 201 if created else 200)
@@ -101,7 +103,10 @@ class Tenants:
 
     async def delete(self, tenant_id: IdPath) -> Response:
         """Its destinations go with it; what waits for them is given up, visibly."""
-        if not await self._services.registry.delete_tenant(tenant_id):
+        deleted = await self._services.registry.delete_tenant(tenant_id)
+        # When there is none, too: the request may repeat one that was done and left untold.
+        await self._services.subscriptions.tell(tenant_id)
+        if not deleted:
             raise not_found("tenant")
         return json_response(Success())
 

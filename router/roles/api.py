@@ -1,15 +1,17 @@
 """The role `api`: the HTTP API."""
 
 from event_router.consumers.sinks.kinds import load_sinks
-from event_router.router.adapters import webhook_style
+from event_router.router.adapters import now_ms, webhook_style
 from event_router.router.api.app import create_app
 from event_router.router.api.services import Services
+from event_router.router.operator_events import alert_policy
 from event_router.router.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role, role_metrics
 from event_router.router.serve import serve
 from event_router.router.store.log import SqlLog
+from event_router.router.subscriptions import Subscriptions
 
 
 async def run(role: Role) -> None:
@@ -18,6 +20,14 @@ async def run(role: Role) -> None:
     role.counts["publish"] = publish.counts
     log = SqlLog(role.settings.log_url)
     role.closing.push_async_callback(log.aclose)
+    subscriptions = Subscriptions(
+        alert_policy(role.settings),
+        role.topics,
+        connected.registry,
+        connected.versions,
+        connected.producer,
+        now_ms,
+    )
     services = Services(
         settings=role.settings,
         topics=role.topics,
@@ -26,6 +36,7 @@ async def run(role: Role) -> None:
         producer=connected.producer,
         schedule=connected.schedule,
         publish=publish,
+        subscriptions=subscriptions,
         sinks=load_sinks(webhook_style(role.settings)),
         health=RoleHealth(role.health, role_metrics(role)),
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from event_router.consumers.ports import Directory, Duplicates, Producer
+from event_router.consumers.ports import Directory, Duplicates, Producer, Versions
 from event_router.router.adapters import open_producer, open_schedule
 from event_router.router.directory import CachedDirectory
 from event_router.router.duplicates.redis import RedisDuplicates
@@ -21,6 +21,7 @@ class Connected:
     """The adapters of one role, over one connection to Redis."""
 
     registry: Registry
+    versions: Versions
     directory: Directory
     producer: Producer
     schedule: RedisSchedule
@@ -39,6 +40,7 @@ def connect(role: Role) -> Connected:
         role.closing.push_async_callback(close)
     return Connected(
         registry=registry,
+        versions=versions,
         directory=WithOperator(CachedDirectory(registry, versions), operator_destination(settings)),
         producer=producer,
         schedule=open_schedule(settings, topics, redis),

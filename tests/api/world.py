@@ -16,6 +16,7 @@ from event_router.router.api.services import Services
 from event_router.router.directory import CachedDirectory
 from event_router.router.duplicates.memory import MemoryDuplicates
 from event_router.router.metrics import RoleCollector, registry_of
+from event_router.router.operator_events import alert_policy
 from event_router.router.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.schedule.layout import Bounds
@@ -23,6 +24,7 @@ from event_router.router.schedule.memory import MemorySchedule
 from event_router.router.settings import Settings
 from event_router.router.store.memory_log import MemoryLog
 from event_router.router.store.memory_registry import MemoryRegistry
+from event_router.router.subscriptions import Subscriptions
 from event_router.router.versions import MemoryVersions
 from event_router.schemas.errors import TooLarge, Unavailable
 from event_router.schemas.record import Message, Place
@@ -122,6 +124,14 @@ class World:
         self.publish = Publish(self.topics, self.producer, self.duplicates, self.directory)
         self.health = Health(started=True)
         metrics = registry_of(RoleCollector({"publish": self.publish.counts}, dict))
+        subscriptions = Subscriptions(
+            alert_policy(self.settings),
+            self.topics,
+            self.registry,
+            self.versions,
+            self.producer,
+            self.clock,
+        )
         self.services = Services(
             settings=self.settings,
             topics=self.topics,
@@ -130,6 +140,7 @@ class World:
             producer=self.producer,
             schedule=self.schedule,
             publish=self.publish,
+            subscriptions=subscriptions,
             sinks=load_sinks(),
             health=RoleHealth(self.health, metrics),
             clock=self.clock,
