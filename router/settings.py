@@ -90,6 +90,12 @@ class Settings(BaseModel):
     api_host: str = Field("127.0.0.1", description="where the API listens")
     api_port: int = Field(3333, ge=0, le=65535, description="where the API listens; 0 = any")
     api_key: SecretStr = Field(SecretStr(""), description="bearer key of the API's administrator")
+    api_rate_limit: float = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="requests per second of each tenant, counted by each API process; 0 = any",
+    )
     jwt_secret: SecretStr = Field(SecretStr(""), description="signs tenants' tokens")
     public_url: str = Field(
         "",

@@ -22,6 +22,7 @@ from event_router.router.api.health import HealthAnswer, health_routes
 from event_router.router.api.metrics import MetricsAnswer, metrics_routes
 from event_router.router.api.portal import portal_routes
 from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
+from event_router.router.api.rate_limits import TenantRates
 from event_router.router.api.retry import retry_routes
 from event_router.router.api.services import Services
 from event_router.router.api.tenant_access import PortalAnswer, TokenAnswer, token_routes
@@ -90,8 +91,9 @@ def create_app(services: Services) -> Api:
     """Everything that the API answers. It opens and closes nothing: `services` are ready."""
     settings = services.settings
     tokens = TenantTokens(settings.jwt_secret.get_secret_value(), services.clock)
-    callers = Callers(settings.api_key.get_secret_value(), tokens, services.registry)
-    publish = PublishEndpoint(services)
+    rates = TenantRates(settings.api_rate_limit, services.clock)
+    callers = Callers(settings.api_key.get_secret_value(), tokens, services.registry, rates)
+    publish = PublishEndpoint(services, rates)
     app = Api(
         ServerErrorMiddleware(Authorized(publish, callers), handler=on_mistake),
         title="Event Router",

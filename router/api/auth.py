@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from event_router.router.api.errors import Refusal, refusal_of, refused
+from event_router.router.api.rate_limits import TenantRates
 from event_router.router.api.tokens import TenantTokens
 from event_router.router.store.ports import Registry
 from event_router.schemas.errors import EventRouterError
@@ -20,13 +21,17 @@ _OF_TENANTS = frozenset({"events", "attempts", "retry", "destination-types", "to
 class Callers:
     """Knows who calls by the bearer token: None is the administrator, a text is that tenant."""
 
-    def __init__(self, key: str, tokens: TenantTokens, registry: Registry) -> None:
+    def __init__(
+        self, key: str, tokens: TenantTokens, registry: Registry, rates: TenantRates
+    ) -> None:
         self._key = key.encode()
         self._tokens = tokens
         self._registry = registry
+        self._rates = rates
 
     async def caller(self, scope: Scope) -> str | None:
-        """Raises Refusal 401 for a stranger; without a key that is set, everybody is one."""
+        """Raises Refusal: 401 for a stranger (without a key that is set, everybody is one), 429
+        for a tenant that calls too often."""
         if not self._key:
             raise _unauthorized("no API key is set")
         token = _bearer(scope)
@@ -38,11 +43,13 @@ class Callers:
         return tenant
 
     async def tenant(self, token: str) -> str | None:
-        """Whose token it is; None when it isn't good, or the tenant is gone."""
+        """Whose token it is; None when it isn't good, or the tenant is gone. Raises Refusal 429
+        for one that is shown too often."""
         tenant = self._tokens.tenant_of(token)
-        if tenant is None or await self._registry.tenant(tenant) is None:
+        if tenant is None:
             return None
-        return tenant
+        self._rates.count(tenant)
+        return None if await self._registry.tenant(tenant) is None else tenant
 
 
 class Authorized:

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from event_router.router.api.answers import JSON, REF, documented
 from event_router.router.api.bodies import read_body
 from event_router.router.api.errors import Refusal, invalid, mistakes_of, refusal_of, refused
+from event_router.router.api.rate_limits import TenantRates
 from event_router.router.api.services import Services
 from event_router.router.publish import (
     KEY,
@@ -33,7 +34,8 @@ _KEY_HEADER = KEY.lower().encode()
 class PublishEndpoint:
     """Answers 202 once Kafka has acknowledged the event, and never before."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, rates: TenantRates) -> None:
+        self._rates = rates
         self._publish = services.publish
         self._topics = services.settings.topics
         self._limit = services.settings.max_event_bytes
@@ -58,7 +60,9 @@ class PublishEndpoint:
     async def _published(self, body: bytes, key: str | None) -> Published:
         """Raises Refusal, and what of the hop's errors every route answers in the same way."""
         try:
-            return await self._publish(new_event(body, self._topics, self._clock(), key))
+            event = new_event(body, self._topics, self._clock(), key)
+            self._rates.count(event.tenant)
+            return await self._publish(event)
         except msgspec.ValidationError as error:
             raise invalid(mistakes_of(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError):

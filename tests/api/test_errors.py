@@ -138,6 +138,7 @@ async def test_the_document_names_every_route_and_every_error(world: World) -> N
         "409",
         "413",
         "422",
+        "429",
         "500",
         "503",
     }
