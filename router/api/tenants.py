@@ -1,9 +1,10 @@
 """Tenants: made, or given other metadata, by `PUT`."""
 
-from typing import ClassVar
+import logging
+from typing import Annotated, ClassVar
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +17,7 @@ from event_router.router.api.answers import (
     tenant_answer,
 )
 from event_router.router.api.auth import tenant_of
-from event_router.router.api.errors import not_found
+from event_router.router.api.errors import Refusal, not_found
 from event_router.router.api.queries import (
     IdPath,
     PageInfo,
@@ -31,6 +32,9 @@ from event_router.router.operator_events import unreserved
 from event_router.router.store.paging import Page
 from event_router.schemas.destination import Destination, Tenant
 from event_router.schemas.errors import InvalidValue
+
+PURGED_AT_ONCE = 500
+log = logging.getLogger(__name__)
 
 
 class TenantBody(BaseModel):
@@ -101,14 +105,32 @@ class Tenants:
         info = PageInfo("created_at", query.dir, query.limit, page.next, page.prev)
         return json_response(TenantsAnswer(models, info, count))
 
-    async def delete(self, tenant_id: IdPath) -> Response:
-        """Its destinations go with it; what waits for them is given up, visibly."""
+    async def delete(
+        self, request: Request, tenant_id: IdPath, purge: Annotated[bool, Query()] = False
+    ) -> Response:
+        """Its destinations go with it; what waits for them is given up, visibly.
+
+        With `purge`, which is the administrator's, all that the log has of it goes, too: events,
+        deliveries, attempts and the dead. That may be said again, of a tenant that is gone: for
+        what was still under way and is logged later, or after a 503.
+        """
+        if purge and tenant_of(request) is not None:
+            raise Refusal(403, "only the administrator purges")
         deleted = await self._services.registry.delete_tenant(tenant_id)
         # When there is none, too: the request may repeat one that was done and left untold.
         await self._services.subscriptions.tell(tenant_id)
-        if not deleted:
+        purged = await self._purge(tenant_id) if purge else 0
+        if not deleted and not purged:
             raise not_found("tenant")
         return json_response(Success())
+
+    async def _purge(self, tenant: str) -> int:
+        """How many rows went, each batch a transaction of its own."""
+        purged = 0
+        while gone := await self._services.log.purge(tenant, PURGED_AT_ONCE):
+            purged += gone
+        log.info("tenant.purged", extra={"tenant": tenant, "rows": purged})
+        return purged
 
     async def _destinations_of(self, tenants: list[str]) -> dict[str, list[Destination]]:
         found = await self._services.registry.destinations(tenants) if tenants else []

@@ -22,6 +22,7 @@ from event_router.router.store.log_ports import (
     LoggedEvent,
     Unsettled,
 )
+from event_router.router.store.log_purge import purge
 from event_router.router.store.log_statements import UnwritableText, without_nul, write_rows
 from event_router.router.store.log_values import (
     attempt_position,
@@ -111,6 +112,9 @@ class SqlLog:
 
     async def prune(self, before: int, most: int) -> int:
         return await self._database.write(partial(queries.prune, before, most))
+
+    async def purge(self, tenant: str, most: int) -> int:
+        return await self._database.write(partial(purge, tenant, most))
 
     async def aclose(self) -> None:
         await self._database.aclose()

@@ -243,4 +243,10 @@ class Log(LogStore, Protocol):
         them, and dead records as old; how many. Never an event with an unsettled delivery."""
         ...
 
+    async def purge(self, tenant: str, most: int) -> int:
+        """Removes up to `most` events of the tenant with all that belongs to them, settled or not;
+        once it has none, up to `most` of each other kind of row of it. How many; 0 when nothing
+        is left. Records that are read later are written again."""
+        ...
+
     async def aclose(self) -> None: ...

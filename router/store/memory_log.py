@@ -79,6 +79,15 @@ class _Table(Generic[R]):
     def rows(self) -> list[R]:
         return [self._read(stored) for stored in self.stored.values()]
 
+    def forget(self, tenant: str, most: int) -> list[Key]:
+        """Removes up to `most` rows of the tenant, by key; their keys."""
+        its = sorted(
+            key for key, stored in self.stored.items() if self._read(stored).tenant == tenant
+        )
+        for key in its[:most]:
+            del self.stored[key]
+        return its[:most]
+
 
 class _Joined(NamedTuple):
     """A delivery's row and its event's, as a query that joins them answers."""
@@ -251,20 +260,39 @@ class MemoryLog:
             if row.at < before and row.received < before and row.origin not in unsettled
         ]
         origins = {origin for _, origin in sorted(old)[:most]}
-        for row in self._attempts.rows():
-            if row.origin in origins:
-                del self._attempts.stored[row[:1]]
-        for table in (self._events, self._routings, self._deliveries):
-            for key in [key for key in table.stored if key[0] in origins]:
-                del table.stored[key]
+        self._forget(origins)
         for dead in self._dead.rows():
             if dead.at < before:
                 del self._dead.stored[dead[:2]]
                 self._replays.pop(dead[:2], None)
         return len(origins)
 
+    async def purge(self, tenant: str, most: int) -> int:
+        origins = sorted(row.origin for row in self._events.rows() if row.tenant == tenant)[:most]
+        if origins:
+            self._forget(set(origins))
+            return len(origins)
+        tables: tuple[_Table[Any], ...] = (
+            self._routings,
+            self._attempts,
+            self._deliveries,
+            self._dead,
+        )
+        gone = [key for table in tables for key in table.forget(tenant, most)]
+        for key in gone:
+            self._replays.pop(key, None)
+        return len(gone)
+
     async def aclose(self) -> None:
         """Nothing to close."""
+
+    def _forget(self, origins: set[str]) -> None:
+        for row in self._attempts.rows():
+            if row.origin in origins:
+                del self._attempts.stored[row[:1]]
+        for table in (self._events, self._routings, self._deliveries):
+            for key in [key for key in table.stored if key[0] in origins]:
+                del table.stored[key]
 
     def _shown(self) -> list[LoggedEvent]:
         return [self._event(row) for row in self._events.rows() if not self._hidden(row)]

@@ -433,6 +433,57 @@ async def test_what_is_settled_and_old_goes_with_all_that_belongs_to_it(
     assert await log.counts() == Counts(1, 0, 0, 2)
 
 
+async def test_all_of_a_tenant_is_purged_a_little_at_a_time_and_nothing_of_others(
+    log: Log, history: History
+) -> None:
+    for tenant in ("acme", "other"):
+        for n in range(3):
+            delivery = history.delivery(history.event(f"e{n}", tenant), "d1")
+            history.attempt(delivery, "failed", f"{tenant}-{n}")
+        history.dead(delivery)
+        history.routed(history.event("alone", tenant), "no_match")
+    history.dead_record()
+    await write(log, history.records)
+    page = await log.dead(DeadFilter(), Paging())
+    await log.mark_replayed([record.key for record in page.models], 5)
+
+    assert [await log.purge("acme", 3) for _ in range(4)] == [3, 1, 1, 0]
+    assert await event_ids(log) == ["alone", "e2", "e1", "e0"]
+    assert await attempt_ids(log) == ["other-2", "other-1", "other-0"]
+    left = (await log.dead(DeadFilter(replayed=True), Paging())).models
+    assert {record.tenant for record in left} == {"other", None}
+    assert await log.counts() == Counts(0, 2, 1, 0)
+    assert await log.purge("nobody", 3) == 0
+
+
+async def test_what_is_written_after_its_event_was_purged_is_purged_too(
+    log: Log, history: History
+) -> None:
+    event = history.event()
+    await write(log, history.records)
+    assert await log.purge("acme", 10) == 1
+    history.records.clear()
+    history.routed(event, "duplicate")
+    for destination in ("d1", "d2"):
+        history.attempt(history.delivery(event, destination), "failed")
+    await write(log, history.records)
+    assert [await log.purge("acme", 1) for _ in range(3)] == [3, 2, 0]
+    assert await attempt_ids(log) == []
+    assert await log.counts() == Counts(0, 0, 0, 0)
+
+
+async def test_what_was_purged_and_comes_again_was_not_replayed(log: Log, history: History) -> None:
+    history.dead(history.delivery(history.event()))
+    await write(log, history.records)
+    [record] = (await log.dead(DeadFilter(), Paging())).models
+    await log.mark_replayed([record.key], 5)
+    while await log.purge("acme", 10):
+        pass
+    await write(log, history.records)
+    [record] = (await log.dead(DeadFilter(), Paging())).models
+    assert record.replayed_at is None
+
+
 async def test_an_event_dated_long_ago_is_kept_from_when_it_was_received(
     log: Log, history: History
 ) -> None:
