@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 
 from event_router.router.child import CannotStart
+from event_router.router.request_head import BoundedHead
 
 _TICK = 1.0
 _KEEP_ALIVE = 65  # longer than the 60 s of usual load balancers: it is they who close
@@ -37,7 +38,7 @@ async def serve(
     listening(listener.getsockname()[1])
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHead,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -1,0 +1,67 @@
+"""A request's line and headers are bounded, and what can't be read is refused in JSON.
+
+uvicorn takes in headers of any size before it asks anybody, and refuses in plain text.
+"""
+
+from http import HTTPStatus
+from itertools import chain
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_URL = 32 * 1024
+MOST_HEADERS = 32 * 1024
+
+
+class _Refused(Exception):
+    """Ends the parser, which then asks for the answer."""
+
+
+class BoundedHead(HttpToolsProtocol):
+    """HTTP/1.1 as uvicorn speaks it. A URL over `MOST_URL` bytes is 414, headers over
+    `MOST_HEADERS` are 431, what isn't HTTP is 400; the connection is closed then."""
+
+    _in_head = False
+    _taken = 0
+
+    def data_received(self, data: bytes) -> None:
+        before = self.scope
+        super().data_received(data)
+        # A head that began within this piece isn't counted yet: a body may stand before it.
+        if self._in_head and self.scope is before and not self.transport.is_closing():
+            self._taken += len(data)
+            if self._taken > MOST_URL + MOST_HEADERS:
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._taken = 0
+
+    def on_headers_complete(self) -> None:
+        if self._too_long():
+            raise _Refused
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn passes it
+        """Called for all that isn't given to the app; what uvicorn says is left out."""
+        status, message = self._why()
+        body = msgspec.json.encode({"status": status, "message": message})
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (status, status.phrase.encode(), len(body), body)
+        )
+        self.transport.close()
+
+    def _why(self) -> tuple[HTTPStatus, str]:
+        if not self._in_head or not (self._too_long() or self._taken > MOST_HEADERS):
+            return HTTPStatus.BAD_REQUEST, "this is not HTTP"
+        if len(self.url) > MOST_URL:
+            return HTTPStatus.REQUEST_URI_TOO_LONG, f"the URL is longer than {MOST_URL} bytes"
+        large = f"the headers are larger than {MOST_HEADERS} bytes"
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, large
+
+    def _too_long(self) -> bool:
+        size = sum(map(len, chain.from_iterable(self.headers)))
+        return size > MOST_HEADERS or len(self.url) > MOST_URL
