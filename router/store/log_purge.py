@@ -20,8 +20,9 @@ _OF_EVENTS = (events, routings, attempts, deliveries)
 
 
 def purge(tenant: str, most: int, connection: Connection) -> int:
-    of_tenant = select(events.c.origin).where(events.c.tenant == tenant)
-    origins = connection.scalars(of_tenant.order_by(events.c.origin).limit(most)).all()
+    # In the order of the index: sorting all that is left for each batch would cost its square.
+    of_tenant = select(events.c.origin).where(events.c.tenant == tenant).order_by(events.c.at)
+    origins = connection.scalars(of_tenant.limit(most)).all()
     if not origins:
         return _purge_rest(tenant, most, connection)
     for table in _OF_EVENTS:
