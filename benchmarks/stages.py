@@ -21,10 +21,10 @@ from event_router.consumers.health import Health
 from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.router.adapters import now_ms
-from event_router.router.delays import FixedDelays
-from event_router.router.retry import RetryPolicy
-from event_router.router.route import Route
-from event_router.router.settle import Settle
+from event_router.router.decisions.delays import FixedDelays
+from event_router.router.decisions.retry import RetryPolicy
+from event_router.router.hops.route import Route
+from event_router.router.hops.settle import Settle
 from event_router.router.store.log import SqlLog
 from event_router.router.store.migrate import migrate
 from event_router.schemas.decode import decode_event

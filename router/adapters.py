@@ -13,7 +13,7 @@ from event_router.consumers.ports import Sink
 from event_router.consumers.producer import KafkaProducer
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.consumers.sinks.webhook_style import OUTPOST, WebhookStyle
-from event_router.router.operator_events import OPERATOR
+from event_router.router.hops.operator_events import OPERATOR
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.redis import RedisSchedule

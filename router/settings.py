@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from event_router.consumers.http1.target import target_of
-from event_router.router.alerts import ALERTS, ALL, TOPICS
-from event_router.router.delays import Delays, FixedDelays, read_delays
+from event_router.router.decisions.alerts import ALERTS, ALL, TOPICS
+from event_router.router.decisions.delays import Delays, FixedDelays, read_delays
 from event_router.schemas.errors import EventRouterError, InvalidValue, Rejected
 
 PREFIX = "ROUTER_"

@@ -11,8 +11,8 @@ from uuid import UUID, uuid5
 import msgspec
 
 from event_router.consumers.ports import Producer, Versions
-from event_router.router.alerts import SUBSCRIPTION, AlertPolicy
-from event_router.router.operator_events import subscription_message
+from event_router.router.decisions.alerts import SUBSCRIPTION, AlertPolicy
+from event_router.router.hops.operator_events import subscription_message
 from event_router.router.store.ports import Registry
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import TooLarge

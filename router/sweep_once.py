@@ -5,12 +5,12 @@ from contextlib import AsyncExitStack
 
 from event_router.consumers.health import Health
 from event_router.router.adapters import find_topics, now_ms
+from event_router.router.hops.sweep import TURN, Sweep, SweepCounts
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role
 from event_router.router.roles.sweep import open_sweep
 from event_router.router.settings import read_settings
 from event_router.router.store.log import SqlLog
-from event_router.router.sweep import TURN, Sweep, SweepCounts
 from event_router.schemas.errors import Unavailable
 
 _WAITED = "it may still be another one's turn, or deliver, stream or log are behind: see `lag`"

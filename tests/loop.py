@@ -19,18 +19,18 @@ from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Sink, TenantView
-from event_router.router.alerts import AlertPolicy
-from event_router.router.delays import FixedDelays
+from event_router.router.decisions.alerts import AlertPolicy
+from event_router.router.decisions.delays import FixedDelays
+from event_router.router.decisions.retry import RetryPolicy
 from event_router.router.duplicates.memory import MemoryDuplicates
-from event_router.router.operator_events import OPERATOR
-from event_router.router.retry import RetryPolicy
-from event_router.router.route import Route
+from event_router.router.hops.operator_events import OPERATOR
+from event_router.router.hops.route import Route
+from event_router.router.hops.settle import Settle
+from event_router.router.hops.sweep import Sweep, SweepPace
+from event_router.router.hops.sweeper import Sweeper, SweeperPace
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
-from event_router.router.settle import Settle
 from event_router.router.store.memory_log import MemoryLog
-from event_router.router.sweep import Sweep, SweepPace
-from event_router.router.sweeper import Sweeper, SweeperPace
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.destination import Destination

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from event_router.router.alerts import (
+from event_router.router.decisions.alerts import (
     ALERTS,
     ALL,
     CONSECUTIVE_FAILURE,
@@ -18,7 +18,7 @@ from event_router.router.alerts import (
     SUCCEEDED,
     AlertPolicy,
 )
-from event_router.router.operator_events import OPERATOR
+from event_router.router.hops.operator_events import OPERATOR
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.delivery import DestinationKey
 from tests.crash import Fuse, Moment

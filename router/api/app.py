@@ -29,8 +29,8 @@ from event_router.router.api.tenant_access import PortalAnswer, TokenAnswer, tok
 from event_router.router.api.tenants import TenantsAnswer, tenant_routes
 from event_router.router.api.tokens import TenantTokens
 from event_router.router.api.topics import topic_routes
-from event_router.router.publish import PublishBody, Published
-from event_router.router.replay import Replayed
+from event_router.router.hops.publish import PublishBody, Published
+from event_router.router.hops.replay import Replayed
 from event_router.router.role_health import PATHS
 
 PREFIX = "/api/v1"

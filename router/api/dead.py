@@ -22,7 +22,7 @@ from event_router.router.api.queries import (
     parameters,
 )
 from event_router.router.api.services import Services
-from event_router.router.replay import Replay, Replayed
+from event_router.router.hops.replay import Replay, Replayed
 from event_router.router.store.log_ports import DeadFilter, LoggedDead
 from event_router.router.store.paging import Paging
 from event_router.schemas.attempt import Dead

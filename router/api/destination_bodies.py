@@ -8,8 +8,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from event_router.router.api.answers import texts
 from event_router.router.api.obfuscation import shown_credentials
 from event_router.router.api.services import Services
-from event_router.router.filters import checked_filter
-from event_router.router.matching import covers
+from event_router.router.decisions.filters import checked_filter
+from event_router.router.decisions.matching import covers
 from event_router.router.settings import Settings
 from event_router.router.store.ports import DestinationFields, Times
 from event_router.schemas.decode import ANY_TOPIC

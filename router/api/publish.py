@@ -13,7 +13,7 @@ from event_router.router.api.bodies import read_body
 from event_router.router.api.errors import Refusal, invalid, mistakes_of, refusal_of, refused
 from event_router.router.api.rate_limits import TenantRates
 from event_router.router.api.services import Services
-from event_router.router.publish import (
+from event_router.router.hops.publish import (
     KEY,
     IdConflict,
     InvalidTopic,

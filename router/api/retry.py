@@ -11,7 +11,7 @@ from event_router.router.api.errors import Refusal, not_found
 from event_router.router.api.events import existing_event
 from event_router.router.api.queries import Text
 from event_router.router.api.services import Services
-from event_router.router.manual_retry import ManualRetry
+from event_router.router.hops.manual_retry import ManualRetry
 from event_router.router.store.log_ports import LoggedDelivery, LoggedEvent
 from event_router.schemas.delivery import DestinationKey
 

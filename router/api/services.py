@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from event_router.consumers.ports import Producer, Schedule
 from event_router.consumers.sinks.kinds import SinkTypes
-from event_router.router.publish import Publish
+from event_router.router.hops.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.settings import Settings
 from event_router.router.store.log_ports import Log

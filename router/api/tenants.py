@@ -28,7 +28,7 @@ from event_router.router.api.queries import (
     parameters,
 )
 from event_router.router.api.services import Services
-from event_router.router.operator_events import unreserved
+from event_router.router.hops.operator_events import unreserved
 from event_router.router.store.paging import Page
 from event_router.schemas.destination import Destination, Tenant
 from event_router.schemas.errors import InvalidValue

@@ -6,7 +6,7 @@ import msgspec
 
 from event_router.consumers.health import Health
 from event_router.router.adapters import find_topics, now_ms, open_producer
-from event_router.router.publish import new_event
+from event_router.router.hops.publish import new_event
 from event_router.router.settings import read_settings
 from event_router.schemas.cloudevents import event_message
 from event_router.schemas.errors import InvalidValue, TooLarge

@@ -4,8 +4,8 @@ from event_router.consumers.sinks.kinds import load_sinks
 from event_router.router.adapters import now_ms, webhook_style
 from event_router.router.api.app import create_app
 from event_router.router.api.services import Services
-from event_router.router.operator_events import alert_policy
-from event_router.router.publish import Publish
+from event_router.router.hops.operator_events import alert_policy
+from event_router.router.hops.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role, role_metrics

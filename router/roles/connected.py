@@ -6,7 +6,7 @@ from event_router.consumers.ports import Directory, Duplicates, Producer, Versio
 from event_router.router.adapters import open_producer, open_schedule
 from event_router.router.directory import CachedDirectory
 from event_router.router.duplicates.redis import RedisDuplicates
-from event_router.router.operator_events import WithOperator, operator_destination
+from event_router.router.hops.operator_events import WithOperator, operator_destination
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.roles.role import Role
 from event_router.router.schedule.redis import RedisSchedule

@@ -9,12 +9,12 @@ from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
 from event_router.router.adapters import kafka_config, now_ms
+from event_router.router.hops.sweeper import Sweeper
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
 from event_router.router.roles.sweep import open_sweep
 from event_router.router.store.log import SqlLog
-from event_router.router.sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,13 @@
 """The role `stream`: the Faust app with the hops route and settle."""
 
 from event_router.router.adapters import now_ms
-from event_router.router.operator_events import alert_policy
-from event_router.router.retry import policy_from
+from event_router.router.decisions.retry import policy_from
+from event_router.router.hops.operator_events import alert_policy
+from event_router.router.hops.route import Route
+from event_router.router.hops.settle import Settle
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
-from event_router.router.route import Route
-from event_router.router.settle import Settle
 from event_router.router.stream.app import Hop, on_assigned, run_stream, stream_app
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from event_router.router.delays import FixedDelays
-from event_router.router.retry import GiveUp, RetryPolicy, decide
+from event_router.router.decisions.delays import FixedDelays
+from event_router.router.decisions.retry import GiveUp, RetryPolicy, decide
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.wire import read_delivery
 from tests.api.world import World, a_settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from event_router.router.sighting import sighting_of
+from event_router.router.decisions.sighting import sighting_of
 from event_router.schemas.decode import decode_event
 from event_router.schemas.errors import Unavailable
 from tests.api.world import NoDirectory, World, a_settings, publish_body

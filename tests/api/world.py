@@ -15,9 +15,9 @@ from event_router.router.api.app import create_app
 from event_router.router.api.services import Services
 from event_router.router.directory import CachedDirectory
 from event_router.router.duplicates.memory import MemoryDuplicates
+from event_router.router.hops.operator_events import alert_policy
+from event_router.router.hops.publish import Publish
 from event_router.router.metrics import RoleCollector, registry_of
-from event_router.router.operator_events import alert_policy
-from event_router.router.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from event_router.router.alerts import (
+from event_router.router.decisions.alerts import (
     ALERTS,
     ALL,
     CONSECUTIVE_FAILURE,
@@ -18,7 +18,7 @@ from event_router.router.alerts import (
     disabled_for,
     percent_reached,
 )
-from event_router.router.operator_events import alert_message
+from event_router.router.hops.operator_events import alert_message
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.topics import Topics
 from tests.sinks import a_delivery

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_router.router.filters import checked_filter, matches
+from event_router.router.decisions.filters import checked_filter, matches
 from event_router.schemas.errors import InvalidValue
 
 ORDER = {

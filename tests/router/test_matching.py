@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from event_router.consumers.ports import TenantView
-from event_router.router.matching import covers, filterable, match
+from event_router.router.decisions.matching import covers, filterable, match
 from event_router.schemas.destination import Destination
 from event_router.schemas.event import Event
 from event_router.schemas.record import Place

@@ -7,8 +7,8 @@ import pytest
 
 from event_router.consumers.ports import TenantView
 from event_router.router.adapters import open_sinks
-from event_router.router.alerts import ALERTS
-from event_router.router.operator_events import (
+from event_router.router.decisions.alerts import ALERTS
+from event_router.router.hops.operator_events import (
     OPERATOR,
     WithOperator,
     alert_policy,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_router.router.delays import ExponentialDelays, FixedDelays
-from event_router.router.retry import (
+from event_router.router.decisions.delays import ExponentialDelays, FixedDelays
+from event_router.router.decisions.retry import (
     Done,
     GiveUp,
     Retry,

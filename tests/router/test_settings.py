@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from event_router.router.delays import ExponentialDelays, FixedDelays
+from event_router.router.decisions.delays import ExponentialDelays, FixedDelays
 from event_router.router.settings import Settings, SettingsError, describe_settings, read_settings
 
 DEFAULT = Settings.model_validate({})

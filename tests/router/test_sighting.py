@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_router.router.sighting import (
+from event_router.router.decisions.sighting import (
     content_hash,
     judge,
     same_content,

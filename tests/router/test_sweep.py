@@ -8,10 +8,9 @@ import pytest
 from event_router.consumers.delivery_worker import WorkerLimits
 from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.ports import Parked
-from event_router.router.delays import FixedDelays
-from event_router.router.retry import RetryPolicy
-from event_router.router.store.log_ports import DeliveryRef, Unsettled
-from event_router.router.sweep import (
+from event_router.router.decisions.delays import FixedDelays
+from event_router.router.decisions.retry import RetryPolicy
+from event_router.router.hops.sweep import (
     Sweep,
     SweepPace,
     next_attempt,
@@ -20,6 +19,7 @@ from event_router.router.sweep import (
     reached,
     shrunk,
 )
+from event_router.router.store.log_ports import DeliveryRef, Unsettled
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.record import Record
 from tests.contracts.schedules import delivery

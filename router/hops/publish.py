@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from event_router.consumers.ports import Directory, Duplicates, Producer, Sighting
-from event_router.router.matching import match
-from event_router.router.operator_events import unreserved
-from event_router.router.sighting import content_hash, judge, same_content, sighting
+from event_router.router.decisions.matching import match
+from event_router.router.decisions.sighting import content_hash, judge, same_content, sighting
+from event_router.router.hops.operator_events import unreserved
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.decode import ANY_TOPIC, DEFAULT_SOURCE, Envelope, rfc3339
 from event_router.schemas.errors import EventRouterError, InvalidValue, TooLarge, Unavailable

@@ -22,7 +22,7 @@ import msgspec
 
 from event_router.consumers.ports import Directory, Parked, Schedule, TenantView, entry_key
 from event_router.consumers.watermark import Partition
-from event_router.router.retry import Retry, RetryPolicy, decide, dice_of, policy_for
+from event_router.router.decisions.retry import Retry, RetryPolicy, decide, dice_of, policy_for
 from event_router.router.store.log_ports import DeliveryRef, Log, Unsettled
 from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.ids import new_id

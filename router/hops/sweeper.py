@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from event_router.router.sweep import Sweep
+from event_router.router.hops.sweep import Sweep
 from event_router.schemas.errors import Unavailable
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ retry can mend (`rejected`), an event that isn't eligible and a manual retry get
 from dataclasses import dataclass
 from zlib import crc32
 
-from event_router.router.delays import Delays, FixedDelays
+from event_router.router.decisions.delays import Delays, FixedDelays
 from event_router.router.settings import Settings
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.delivery import DeliveryHead

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from event_router.consumers.ports import Directory, TenantView
-from event_router.router.alerts import SUBSCRIPTION, Alert, AlertPolicy
+from event_router.router.decisions.alerts import SUBSCRIPTION, Alert, AlertPolicy
 from event_router.router.settings import Settings
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.cloudevents import NewEvent, event_message

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
 from event_router.consumers.ports import Directory, Duplicates, Producer, TenantView
-from event_router.router.matching import match
-from event_router.router.sighting import Verdict, judge, sighting_of
+from event_router.router.decisions.matching import match
+from event_router.router.decisions.sighting import Verdict, judge, sighting_of
 from event_router.schemas.attempt import Routed, RoutedAs
 from event_router.schemas.decode import decode_event
 from event_router.schemas.delivery import delivery_of

@@ -24,7 +24,7 @@ from event_router.consumers.ports import (
     Sighting,
     TenantView,
 )
-from event_router.router.alerts import (
+from event_router.router.decisions.alerts import (
     DISABLED,
     EXHAUSTED,
     Alert,
@@ -34,9 +34,7 @@ from event_router.router.alerts import (
     disabled_alert,
     disabled_for,
 )
-from event_router.router.failures import Failures
-from event_router.router.operator_events import OPERATOR, alert_message
-from event_router.router.retry import (
+from event_router.router.decisions.retry import (
     GiveUp,
     Retry,
     RetryPolicy,
@@ -44,6 +42,8 @@ from event_router.router.retry import (
     dice_of,
     policy_for,
 )
+from event_router.router.hops.failures import Failures
+from event_router.router.hops.operator_events import OPERATOR, alert_message
 from event_router.schemas.attempt import Attempt, AttemptHead, Dead, DeadHead
 from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.errors import Undecodable

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from event_router.consumers.ports import TenantView
-from event_router.router.filters import matches
+from event_router.router.decisions.filters import matches
 from event_router.schemas.decode import ANY_TOPIC
 from event_router.schemas.destination import Destination
 from event_router.schemas.event import Event

@@ -1,0 +1,1 @@
+"""The hops: decode, decide, take effect; whoever calls one marks its records done."""
