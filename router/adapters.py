@@ -86,7 +86,8 @@ def open_sinks(settings: Settings) -> OpenSinks:
     """
     resolver = Resolver(settings.allow_networks)
     resources = SinkResources(
-        sender=Sender(resolver),
+        # As many as one destination may have at work: one less, and each burst connects anew.
+        sender=Sender(resolver, idle_per_pool=settings.delivery_slots, idle_limit=4096),
         resolver=resolver,
         open_producer=lambda config: KafkaProducer(config, Health()),
         timeout=settings.delivery_timeout,
