@@ -20,7 +20,7 @@ from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.open_sinks import OpenSinks
-from event_router.router.adapters import now_ms
+from event_router.router.clock import now_ms
 from event_router.router.decisions.delays import FixedDelays
 from event_router.router.decisions.retry import RetryPolicy
 from event_router.router.hops.route import Route

@@ -1,7 +1,6 @@
 """Every adapter as the settings say, for whoever wires a role."""
 
 import dataclasses
-import time
 
 from event_router.consumers.addresses import Resolver
 from event_router.consumers.health import Health
@@ -23,11 +22,6 @@ from event_router.schemas.errors import Unavailable
 from event_router.schemas.topics import Topics
 
 HEADROOM = 16 * 1024
-
-
-def now_ms() -> int:
-    """The time of day, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def kafka_config(settings: Settings) -> KafkaConfig:

@@ -4,7 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from event_router.consumers.health import Health
-from event_router.router.adapters import find_topics, now_ms
+from event_router.router.adapters import find_topics
+from event_router.router.clock import now_ms
 from event_router.router.hops.sweep import TURN, Sweep, SweepCounts
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role

@@ -1,11 +1,11 @@
 """What the API stands on: ports, settings and a clock. Whoever starts it fills them in."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from event_router.consumers.ports import Producer, Schedule
 from event_router.consumers.sinks.kinds import SinkTypes
+from event_router.router.clock import now_ms
 from event_router.router.hops.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.settings import Settings
@@ -13,10 +13,6 @@ from event_router.router.store.log_ports import Log
 from event_router.router.store.ports import Registry
 from event_router.router.subscriptions import Subscriptions
 from event_router.schemas.topics import Topics
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from rich.table import Table
 
 from event_router.consumers.health import Health
-from event_router.router.adapters import find_topics, now_ms, open_producer
+from event_router.router.adapters import find_topics, open_producer
+from event_router.router.clock import now_ms
 from event_router.router.hops.replay import Replay, Replayed
 from event_router.router.settings import read_settings
 from event_router.router.store.log import SqlLog

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import msgspec
 
 from event_router.consumers.health import Health
-from event_router.router.adapters import find_topics, now_ms, open_producer
+from event_router.router.adapters import find_topics, open_producer
+from event_router.router.clock import now_ms
 from event_router.router.hops.publish import new_event
 from event_router.router.settings import read_settings
 from event_router.schemas.cloudevents import event_message

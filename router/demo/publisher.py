@@ -8,7 +8,7 @@ import httpx
 import msgspec
 
 from event_router.consumers.ports import Producer
-from event_router.router.adapters import now_ms
+from event_router.router.clock import now_ms
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.decode import rfc3339
 from event_router.schemas.ids import new_id

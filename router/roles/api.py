@@ -1,9 +1,10 @@
 """The role `api`: the HTTP API."""
 
 from event_router.consumers.sinks.kinds import load_sinks
-from event_router.router.adapters import now_ms, webhook_style
+from event_router.router.adapters import webhook_style
 from event_router.router.api.app import create_app
 from event_router.router.api.services import Services
+from event_router.router.clock import now_ms
 from event_router.router.hops.operator_events import alert_policy
 from event_router.router.hops.publish import Publish
 from event_router.router.role_health import RoleHealth

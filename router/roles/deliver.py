@@ -5,7 +5,8 @@ import asyncio
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
 from event_router.consumers.watermark import Partition
-from event_router.router.adapters import kafka_config, now_ms, open_sinks
+from event_router.router.adapters import kafka_config, open_sinks
+from event_router.router.clock import now_ms
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import OnGap, note_gaps
 from event_router.router.roles.role import Role

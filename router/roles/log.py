@@ -8,7 +8,8 @@ from functools import partial
 from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
-from event_router.router.adapters import kafka_config, now_ms
+from event_router.router.adapters import kafka_config
+from event_router.router.clock import now_ms
 from event_router.router.hops.sweeper import Sweeper
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps

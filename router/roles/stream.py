@@ -1,6 +1,6 @@
 """The role `stream`: the Faust app with the hops route and settle."""
 
-from event_router.router.adapters import now_ms
+from event_router.router.clock import now_ms
 from event_router.router.decisions.retry import policy_from
 from event_router.router.hops.operator_events import alert_policy
 from event_router.router.hops.route import Route

@@ -1,11 +1,11 @@
 """A registry in memory, for tests. It stores bytes, as a database would."""
 
-import time
 from collections.abc import Callable, Collection
 
 import msgspec
 
 from event_router.consumers.ports import Versions
+from event_router.router.clock import now_ms
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.router.store.ports import (
     AlreadyExists,
@@ -28,9 +28,7 @@ _destination = msgspec.json.Decoder(Destination).decode
 class MemoryRegistry:
     """A Registry whose content ends with the process."""
 
-    def __init__(
-        self, versions: Versions, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    ) -> None:
+    def __init__(self, versions: Versions, clock: Callable[[], int] = now_ms) -> None:
         self._versions = versions
         self._clock = clock
         self._tenants: dict[str, bytes] = {}

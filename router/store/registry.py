@@ -1,7 +1,6 @@
 """The registry in SQL: one row a tenant, one row a destination, credentials sealed."""
 
 import logging
-import time
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from event_router.consumers.ports import Versions
+from event_router.router.clock import now_ms
 from event_router.router.store import registry_statements as statements
 from event_router.router.store.database import Database
 from event_router.router.store.destination_rows import DestinationRows
@@ -35,7 +35,7 @@ class SqlRegistry:
         url: str,
         secrets: Secrets,
         versions: Versions,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         self._database = Database(url)
         self._rows = DestinationRows(secrets)

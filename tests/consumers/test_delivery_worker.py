@@ -12,7 +12,7 @@ from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Parked
-from event_router.router.adapters import now_ms
+from event_router.router.clock import now_ms
 from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.record import Place, Record
