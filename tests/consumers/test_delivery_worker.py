@@ -191,7 +191,7 @@ async def test_what_finds_no_room_waits_a_moment_in_line_and_is_never_parked() -
 
 
 async def test_what_waits_long_is_parked_and_comes_back_when_there_is_room() -> None:
-    world = World(fast_clock)
+    world = World(now_ms)
     world.directory.put(destination("d"))
     world.receiver.delay = lambda: 0.25
     many = [delivery(f"e{number}") for number in range(5)]
