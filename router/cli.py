@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from event_router.router import cli_dead
+from event_router.router import cli_dead, cli_secrets
 from event_router.schemas.errors import EventRouterError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_dead.app, name="dead")
+app.add_typer(cli_secrets.app, name="secrets")
 
 
 @app.command()

@@ -221,6 +221,8 @@ class Settings(BaseModel):
     def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_is_key(key) for key in value):
             raise ValueError("should be name:base64 of 32 bytes, comma-separated")
+        if len({key.partition(":")[0] for key in value}) < len(value):
+            raise ValueError("should not give one name to two keys")
         return value
 
     @property

@@ -30,10 +30,20 @@ class Secrets:
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._keys = dict(_read_key(key) for key in keys)
-        if not self._keys:
+        read = [_read_key(key) for key in keys]
+        self._keys = dict(read)
+        if not read:
             raise InvalidValue(_FIELD, "", _EXPECTED)
-        self._name = next(iter(self._keys))
+        if len(self._keys) < len(read):
+            raise InvalidValue(
+                _FIELD, ",".join(f"{name}:…" for name, _ in read), "without a name twice"
+            )
+        self._name = read[0][0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the keys, the one that seals first."""
+        return tuple(self._keys)
 
     def seal(self, owner: DestinationKey, secret: dict[str, Any]) -> str:
         nonce = os.urandom(_NONCE_BYTES)
@@ -43,7 +53,7 @@ class Secrets:
 
     def open(self, owner: DestinationKey, sealed: str) -> dict[str, Any]:
         """What was sealed; Unavailable when its key isn't here, or it isn't `owner`'s."""
-        name, _, text = sealed.partition(":")
+        name, text = key_name(sealed), sealed.partition(":")[2]
         key = self._keys.get(name)
         if key is None:
             raise Unavailable("secrets", f"the key {name!r} isn't in {_FIELD}: add it at the end")
@@ -54,6 +64,11 @@ class Secrets:
             detail = f"the credentials of {owner.tenant}/{owner.destination} don't open with {name}"
             raise Unavailable("secrets", detail) from error
         return msgspec.json.decode(plain, type=dict[str, Any])
+
+
+def key_name(sealed: str) -> str:
+    """The name of the key that sealed it."""
+    return sealed.partition(":")[0]
 
 
 def _read_key(text: str) -> tuple[str, AESGCM]:

@@ -115,6 +115,12 @@ def test_a_bad_key_is_not_shown(key: str) -> None:
     assert said.startswith("ROUTER_SECRETS_KEYS=***: should be name:base64 of 32 bytes")
 
 
+def test_two_keys_of_one_name_are_refused_without_showing_them() -> None:
+    said = mistakes(ROUTER_SECRETS_KEYS=f"{KEY},{KEY}")
+    assert said.startswith("ROUTER_SECRETS_KEYS=***: should not give one name to two keys")
+    assert KEY not in said
+
+
 @pytest.mark.parametrize(
     ("variable", "url"),
     [

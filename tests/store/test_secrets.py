@@ -67,6 +67,13 @@ def test_no_key_at_all_is_refused() -> None:
         Secrets([])
 
 
+def test_two_keys_of_one_name_are_refused() -> None:
+    """What one of them sealed, the other can't open."""
+    with pytest.raises(InvalidValue, match="without a name twice") as refused:
+        Secrets([OLD, "old:" + base64.b64encode(b"x" * 32).decode()])
+    assert "b29v" not in str(refused.value)
+
+
 def _all_bytes(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.iterdir())
 
