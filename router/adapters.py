@@ -11,7 +11,7 @@ from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Sink
 from event_router.consumers.producer import KafkaProducer
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
-from event_router.consumers.sinks.webhook_style import OUTPOST, WebhookStyle
+from event_router.consumers.sinks.webhook_style import OUTPOST, WebhookStyle, read_names
 from event_router.router.hops.operator_events import OPERATOR
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.schedule.layout import Bounds
@@ -68,7 +68,8 @@ def open_schedule(settings: Settings, topics: Topics, redis: RedisPipe) -> Redis
 
 
 def webhook_style(settings: Settings) -> WebhookStyle:
-    return WebhookStyle.of(settings.webhook_mode, settings.webhook_header_prefix)
+    names = read_names(settings.webhook_header_names)
+    return WebhookStyle.of(settings.webhook_mode, settings.webhook_header_prefix, names)
 
 
 def open_sinks(settings: Settings) -> OpenSinks:

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from event_router.consumers.http1.target import target_of
+from event_router.consumers.sinks.webhook_style import WebhookStyle, read_names
 from event_router.router.decisions.alerts import ALERTS, ALL, TOPICS
 from event_router.router.decisions.delays import Delays, FixedDelays, read_delays
 from event_router.schemas.errors import EventRouterError, InvalidValue, Rejected
@@ -134,6 +135,10 @@ class Settings(BaseModel):
         pattern=r"^([A-Za-z][A-Za-z0-9_-]{0,63})?$",
         description="of webhooks' headers; empty = webhook-, or x-outpost- in the mode outpost",
     )
+    webhook_header_names: tuple[str, ...] = Field(
+        (),
+        description="after the prefix: id=…, timestamp=…, signature=…, topic=…, comma-separated",
+    )
     delivery_slots: int = Field(500, ge=1, description="concurrent attempts of one worker")
     duplicate_window: int = Field(
         3600, ge=1, description="seconds in which a publish with a known id is a duplicate"
@@ -172,10 +177,23 @@ class Settings(BaseModel):
     )
     data_dir: Path = Field(Path(".data"), description="files of the embedded default")
 
-    @field_validator("topics", "secrets_keys", "operator_events_topics", mode="before")
+    @field_validator(
+        "topics", "secrets_keys", "operator_events_topics", "webhook_header_names", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("webhook_header_names")
+    @classmethod
+    def _header_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        mode, prefix = info.data.get("webhook_mode"), info.data.get("webhook_header_prefix")
+        try:
+            if mode is not None and prefix is not None:
+                WebhookStyle.of(mode, prefix, read_names(value))
+        except InvalidValue as error:
+            raise ValueError(f"{error.value} should be {error.expected}") from error
+        return value
 
     @field_validator("operator_events_topics")
     @classmethod

@@ -24,7 +24,7 @@ from event_router.consumers.sinks.webhook_credentials import (
     WebhookCredentials,
     merge_credentials,
 )
-from event_router.consumers.sinks.webhook_style import WebhookStyle
+from event_router.consumers.sinks.webhook_style import WebhookStyle, is_reserved
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, Rejected, Unavailable
@@ -33,20 +33,6 @@ USER_AGENT = f"event-router/{version('event-router')}"
 MAX_CUSTOM_HEADERS = 4096
 
 # Headers of the framing, of the connection and of the signature: nobody but us sets them.
-_RESERVED = {
-    "connection",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-}
-_RESERVED_PREFIX = "proxy-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # no dot or tilde: proxies drop such headers
 _VALUE = re.compile(r"[^\x00-\x20\x7f]([^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _PLAIN = re.compile(r"[!-$&-~]+")  # what a header can carry as it is, without `%`
@@ -153,7 +139,7 @@ class WebhookSink:
         for key, value in {**self._metadata, **_small_names(own)}.items():
             name = self._style.prefix + key
             sendable = _NAME.fullmatch(key) and _VALUE.fullmatch(value)
-            if sendable and key not in self._own_names and not _is_reserved(name):
+            if sendable and key not in self._own_names and not is_reserved(name):
                 yield name, value
 
 
@@ -199,11 +185,6 @@ def _without(prefix: str, headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if not name.lower().startswith(prefix)}
 
 
-def _is_reserved(name: str) -> bool:
-    """`name` in small letters."""
-    return name in _RESERVED or name.startswith(_RESERVED_PREFIX)
-
-
 def _not_theirs(name: str) -> str:
     return f"without {name!r}, which is the router's to set"
 
@@ -226,7 +207,7 @@ def _parsed_headers(text: str | None) -> dict[str, str]:
 def _check_header(name: str, value: str) -> None:
     if _NAME.fullmatch(name) is None:
         raise ValueError(f"without {name!r}: a header's name has letters, digits, - and _")
-    if _is_reserved(name.lower()):
+    if is_reserved(name.lower()):
         raise ValueError(_not_theirs(name))
     if _VALUE.fullmatch(value) is None:
         raise ValueError(f"right in {name!r}: a header's value is text without control characters")

@@ -64,7 +64,7 @@ def documented(status: int, answer: Any, *errors: int) -> dict[int | str, dict[s
         status: content(answer, "done"),
         **{
             code: content(ErrorBody, _REASONS[code])
-            for code in sorted({401, 403, 422, 429, 500, 503, *late, *errors})
+            for code in sorted({401, 403, 414, 422, 429, 431, 500, 503, *late, *errors})
         },
     }
 
@@ -77,8 +77,10 @@ _REASONS = {
     408: "the body didn't arrive in time",
     409: "it conflicts with what is there",
     413: "the body is too large",
+    414: "the URL is too long",
     422: "validation error, or invalid JSON",
     429: "too many requests for this tenant: try again after `Retry-After` seconds",
+    431: "the headers are too large",
     500: "a mistake of ours",
     501: "it isn't configured",
     503: "a dependency is in trouble: try again after `Retry-After` seconds",

@@ -16,6 +16,7 @@ from event_router.router.api.bodies import BoundedBodies
 from event_router.router.api.dead import DeadListAnswer, DeadRecordAnswer, dead_routes
 from event_router.router.api.destination_types import TypeAnswer, destination_type_routes
 from event_router.router.api.destinations import destination_routes
+from event_router.router.api.docs_page import add_docs_page
 from event_router.router.api.errors import ErrorBody, answer_errors_as_json, on_mistake
 from event_router.router.api.events import EventsAnswer, event_routes
 from event_router.router.api.health import HealthAnswer, health_routes
@@ -98,10 +99,12 @@ def create_app(services: Services) -> Api:
         ServerErrorMiddleware(Authorized(publish, callers), handler=on_mistake),
         title="Event Router",
         version="1",
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
     answer_errors_as_json(app)
+    add_docs_page(app)
     app.router.routes.insert(0, Route(PATH, publish, methods=["POST"]))
     for path in PATHS:
         app.router.routes.append(Route(path, services.health))

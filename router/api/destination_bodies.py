@@ -1,9 +1,16 @@
 """What people enter for a destination, checked by its sink's models; and changes to one."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+)
 
 from event_router.router.api.answers import texts
 from event_router.router.api.obfuscation import shown_credentials
@@ -15,10 +22,11 @@ from event_router.router.store.ports import DestinationFields, Times
 from event_router.schemas.decode import ANY_TOPIC
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import InvalidValue
+from event_router.schemas.ids import ID_PATTERN
 
 _CLOCK_SKEW = 60_000
 
-TopicNames = Literal["*"] | list[str]
+TopicNames = Literal["*"] | list[Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]]
 Merge = dict[str, str | None]
 """RFC 7396: null takes a key away, what isn't named stays."""
 
@@ -38,7 +46,7 @@ class DestinationBody(_Topics):
     """A destination to be made. `config` and `credentials` are its type's own; the times are for
     one that moves in from elsewhere."""
 
-    id: str | None = None
+    id: str | None = Field(None, json_schema_extra={"pattern": f"^{ID_PATTERN}$"})
     type: str
     topics: TopicNames = Field(min_length=1)
     config: dict[str, Any] = Field(default_factory=dict)

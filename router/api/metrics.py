@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ from event_router.router.store.metrics import (
     EventDimension,
     EventGroup,
     MetricsQuery,
+    filled,
     months,
 )
 from event_router.schemas.decode import rfc3339
@@ -61,6 +63,8 @@ _PERCENTILES = {"p50_latency", "p95_latency", "p99_latency"}
 D = TypeVar("D", bound=str)
 M = TypeVar("M", bound=str)
 G = TypeVar("G", EventGroup, AttemptGroup)
+
+_NO_ATTEMPTS = AttemptGroup(None, (), 0, 0, 0, 0, 0, None, None)
 
 
 def _granularity(text: str) -> str:
@@ -170,7 +174,7 @@ class MetricsInfo(msgspec.Struct, omit_defaults=True):
 
 
 class MetricsAnswer(msgspec.Struct):
-    """Data points by time; buckets without anything have none."""
+    """Data points by time, those of empty buckets too."""
 
     data: list[DataPoint]
     metadata: MetricsInfo
@@ -214,14 +218,16 @@ class Metrics:
         of its destinations."""
         query, began = _asked(request, EventMetricsQuery), time.perf_counter()
         of = query.of(request)
-        groups = await self._log.event_metrics(of)
+        found = await self._log.event_metrics(of)
+        groups = filled(found, of, EventGroup(None, (), 0))
         return _answer(query, of, groups, event_measures, began)
 
     async def attempts(self, request: Request) -> Response:
         """By `granularity` and `dimensions`."""
         query, began = _asked(request, AttemptMetricsQuery), time.perf_counter()
         of = query.of(request)
-        groups = await self._log.attempt_metrics(of)
+        found = await self._log.attempt_metrics(of)
+        groups = filled(found, of, _NO_ATTEMPTS)
         return _answer(query, of, groups, attempt_measures, began)
 
 
@@ -239,16 +245,16 @@ def _asked(request: Request, query: type[Q]) -> Q:
 def _answer(
     query: "_Query[Any, Any]",
     of: MetricsQuery,
-    groups: Sequence[G],
+    groups: Iterator[G],
     measured: Callable[[G, float], dict[str, float | None]],
     began: float,
 ) -> Response:
     points = [
         _point(of, group, query.measures, measured(group, _seconds(of, group.bucket)))
-        for group in groups[:ROW_LIMIT]
+        for group in islice(groups, ROW_LIMIT)
     ]
+    truncated = next(groups, None) is not None
     took = round((time.perf_counter() - began) * 1000)
-    truncated = len(groups) > ROW_LIMIT
     info = MetricsInfo(took, len(points), ROW_LIMIT, truncated, query.granularity)
     return json_response(MetricsAnswer(points, info))
 

@@ -10,7 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
 
 import msgspec
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 from starlette.requests import Request
 
 from event_router.router.api.errors import Refusal, invalid, validation_lines
@@ -45,8 +53,14 @@ def _milliseconds(value: Any) -> Any:
     return round(moment.timestamp() * 1000)
 
 
-Moment = Annotated[int | None, BeforeValidator(_milliseconds, json_schema_input_type=str)]
-GivenMoment = Annotated[int, BeforeValidator(_milliseconds, json_schema_input_type=str)]
+_Written = Annotated[
+    str,
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": name} for name in ("date-time", "date")]}
+    ),
+]
+Moment = Annotated[int | None, BeforeValidator(_milliseconds, json_schema_input_type=_Written)]
+GivenMoment = Annotated[int, BeforeValidator(_milliseconds, json_schema_input_type=_Written)]
 
 
 class TimeBounds(BaseModel):
@@ -70,7 +84,7 @@ class PageQuery(BaseModel):
 
     most: ClassVar[int] = 1000
 
-    limit: int = 100
+    limit: int = Field(100, json_schema_extra={"minimum": 1, "maximum": most})
     next: Text | None = None
     prev: Text | None = None
     dir: Literal["asc", "desc"] = "desc"

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -51,7 +51,7 @@ class TenantsQuery(PageQuery):
     most: ClassVar[int] = 100
 
     id: Texts = ()
-    limit: int = 20
+    limit: int = Field(20, json_schema_extra={"minimum": 1, "maximum": most})
 
 
 class TenantsAnswer(msgspec.Struct):

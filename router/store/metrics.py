@@ -1,8 +1,9 @@
 """What is asked of the log in numbers, and how times are put into buckets. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -44,6 +45,13 @@ class Buckets(msgspec.Struct, frozen=True):
             return self.width / SECOND
         following = self.edges[self.edges.index(begin) + 1]
         return (following - begin) / SECOND
+
+    def within(self, start: int, end: int) -> Iterator[int]:
+        """When each bucket begins that has a moment of `start` <= time < `end`."""
+        if not self.width:
+            yield from (one for one, past in pairwise(self.edges) if one < end and past > start)
+            return
+        yield from range(self.of(start), end, self.width)
 
 
 def months(number: int, start: int, end: int) -> Buckets:
@@ -99,3 +107,22 @@ class AttemptGroup(msgspec.Struct, frozen=True):
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+
+
+G = TypeVar("G", EventGroup, AttemptGroup)
+
+
+def filled(groups: Sequence[G], asked: MetricsQuery, empty: G) -> Iterator[G]:
+    """The groups, and for each bucket without one an empty one, by time: for each combination of
+    dimensions that there is, or for the only one there can be."""
+    if asked.buckets is None:
+        yield from groups
+        return
+    combinations = sorted({group.dimensions for group in groups})
+    if not asked.dimensions:
+        combinations = [()]
+    known = {(group.bucket, group.dimensions): group for group in groups}
+    for bucket in asked.buckets.within(asked.start, asked.end):
+        for dimensions in combinations:
+            absent = msgspec.structs.replace(empty, bucket=bucket, dimensions=dimensions)
+            yield known.get((bucket, dimensions), absent)

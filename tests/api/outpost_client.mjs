@@ -72,7 +72,7 @@ said.count = counted.data[0].metrics.count;
 const measured = await client.metrics.getAttemptMetrics({
   time, measures: ["count", "error_rate"], dimensions: ["manual"], granularity: "1M",
 });
-said.metrics = measured.data.map((point) => [point.dimensions, point.metrics]);
+said.metrics = measured.data.filter((point) => point.metrics.count).map((point) => [point.dimensions, point.metrics]);
 
 said.deleted = (await client.destinations.delete("acme", "of-kafka")).success;
 said.missing = await failed(() => client.destinations.get("acme", "of-kafka"));

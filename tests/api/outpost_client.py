@@ -220,7 +220,7 @@ async def attempts(call: Caller) -> dict[str, Any]:
             "filters_destination_id": "of-webhook",
         },
     )
-    said["metrics"] = [[point.dimensions, point.metrics] for point in points.data]
+    said["metrics"] = [[at.dimensions, at.metrics] for at in points.data if at.metrics["count"]]
     counted = await call(
         "metrics.get_event_metrics", request={"time": PERIOD, "measures": ["count", "rate"]}
     )

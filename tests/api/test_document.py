@@ -72,6 +72,7 @@ class Api:
         client = self._world.client
         await client.put("tenants/acme")
         await client.post("tenants/acme/destinations", json=destination_body(id="one"))
+        await client.put("tenants/acme/destinations/one/enable")
 
     async def _answer(self, case: Any, caller: str) -> httpx.Response:
         await self._restore()

@@ -1,5 +1,6 @@
 """Whatever goes wrong is answered in JSON, in one form."""
 
+import re
 from typing import Any
 
 import httpx
@@ -137,8 +138,10 @@ async def test_the_document_names_every_route_and_every_error(world: World) -> N
         "408",
         "409",
         "413",
+        "414",
         "422",
         "429",
+        "431",
         "500",
         "503",
     }
@@ -153,8 +156,14 @@ def _references(part: Any) -> set[str]:
     return set().union(*map(_references, part)) if isinstance(part, list) else set()
 
 
-async def test_the_document_has_a_page(world: World) -> None:
-    assert "swagger" in (await world.client.get("http://router/docs")).text
+async def test_the_document_has_a_page_that_needs_no_other_machine(world: World) -> None:
+    page = (await world.client.get("http://router/docs")).text
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(parts) == 3
+    for part in parts:
+        assert part.startswith("./docs/files/"), part
+        answer = await world.client.get(f"http://router/{part[2:]}")
+        assert answer.status_code == 200, part
     assert create_app(world.services).openapi()["info"]["title"] == "Event Router"
 
 

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.signing import new_secret
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
-from event_router.consumers.sinks.webhook_style import OUTPOST, STANDARD, WebhookStyle
+from event_router.consumers.sinks.webhook_style import OUTPOST, STANDARD, WebhookStyle, read_names
 from event_router.schemas.errors import InvalidValue, Rejected
 from tests.receivers import Request, receiver
 from tests.sinks import a_delivery, a_destination, local_resources
@@ -100,11 +100,27 @@ async def test_the_prefix_of_all_our_headers_can_be_chosen(
     assert not ours(request, "x-outpost-")
 
 
+async def test_the_names_of_our_headers_can_be_chosen(resources: SinkResources) -> None:
+    names = read_names(["id=Event", "signature=sig"])
+    request = await received(resources, WebhookStyle.of("standard", "x-acme-", names), {})
+    expected = {"x-acme-event", "x-acme-timestamp", "x-acme-sig", "x-acme-topic"}
+    assert set(ours(request, "x-acme-")) == expected
+
+
+@pytest.mark.parametrize(
+    "names", [["id=topic"], ["id=length"], ["subject=s"], ["id=a:b"], ["id="], ["id"]]
+)
+def test_names_that_collide_or_frame_the_request_are_refused(names: list[str]) -> None:
+    with pytest.raises(InvalidValue):
+        WebhookStyle.of("standard", "content-", read_names(names))
+
+
 @pytest.mark.parametrize(
     ("style", "evil"),
     [
         (STANDARD, ["id", "Signature", "TIMESTAMP", "topic"]),
         (OUTPOST, ["event-id", "Signature", "TIMESTAMP", "topic"]),
+        (WebhookStyle.of("standard", names={"id": "event"}), ["Event", "topic"]),
         (WebhookStyle.of("outpost", "content-"), ["type", "length", "Signature"]),
         (WebhookStyle.of("standard", "transfer-"), ["encoding"]),
         (WebhookStyle.of("standard", "h"), ["ost"]),

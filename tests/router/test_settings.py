@@ -32,6 +32,17 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert read_settings(dict.fromkeys(names, "  ")) == DEFAULT
 
 
+def test_names_of_headers_are_read_and_checked_together_with_the_prefix() -> None:
+    names = {"ROUTER_WEBHOOK_HEADER_NAMES": "id=event-id, topic=kind"}
+    assert read_settings(names).webhook_header_names == ("id=event-id", "topic=kind")
+    said = mistakes(ROUTER_WEBHOOK_HEADER_NAMES="id=topic")
+    assert "ROUTER_WEBHOOK_HEADER_NAMES" in said
+    said = mistakes(
+        ROUTER_WEBHOOK_HEADER_PREFIX="content-", ROUTER_WEBHOOK_HEADER_NAMES="id=length"
+    )
+    assert "content-length" in said
+
+
 def test_lists_are_separated_by_commas() -> None:
     settings = read_settings(
         {
