@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
 from event_router.router.adapters import find_topics
+from event_router.router.garbage import spare_what_stays
 from event_router.router.log_lines import log_to_stderr
 from event_router.router.metrics import RoleCollector, registry_of
 from event_router.router.role_health import RoleHealth
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 log = logging.getLogger(__name__)
+
+SETTLED = 10.0  # seconds after which a role has made what it keeps
 
 
 async def _nothing() -> int:
@@ -78,6 +81,8 @@ async def _live(name: str, settings: Settings, body: Body) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, park.set)
     role = Role(name, settings, Topics(settings.namespace), Health(), stop, park, AsyncExitStack())
+    spare_what_stays()
+    loop.call_later(SETTLED, spare_what_stays)
     async with asyncio.TaskGroup() as group:
         if name != "api":  # which answers the same on its own port
             group.create_task(_serve_health(role, closed), name="health server")
