@@ -1,6 +1,6 @@
 """What is measured: the system over services of its own, and the CPU that each process takes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,33 +35,53 @@ class Bed:
 
     async def make_destinations(self, count: int, port: int) -> None:
         """`count` webhooks of the tenant `bench`, each with a path of its own."""
-        settings, topics = self.system.settings, self.system.topics
+        await self.make_webhooks(
+            {
+                DestinationKey("bench", f"d{number}"): f"http://127.0.0.1:{port}/d{number}"
+                for number in range(count)
+            }
+        )
+
+    async def make_webhooks(self, urls: Mapping[DestinationKey, str]) -> None:
+        """With their tenants, which may be there already."""
+        async with self.registry() as registry:
+            for tenant in {key.tenant for key in urls}:
+                await registry.upsert_tenant(tenant, None)
+            for key, url in urls.items():
+                await registry.create(
+                    key,
+                    DestinationFields(
+                        type="webhook",
+                        topics=("*",),
+                        config={"url": url},
+                        credentials={"secret": SECRET},
+                    ),
+                )
+
+    @asynccontextmanager
+    async def registry(self) -> AsyncIterator[SqlRegistry]:
+        settings = self.system.settings
         redis = RedisPipe(settings.redis)
-        versions = RedisVersions(redis, topics.prefix)
+        versions = RedisVersions(redis, self.system.topics.prefix)
         registry = SqlRegistry(settings.registry_url, Secrets((KEY,)), versions)
-        await registry.upsert_tenant("bench", None)
-        for number in range(count):
-            await registry.create(
-                DestinationKey("bench", f"d{number}"),
-                DestinationFields(
-                    type="webhook",
-                    topics=("*",),
-                    config={"url": f"http://127.0.0.1:{port}/d{number}"},
-                    credentials={"secret": SECRET},
-                ),
-            )
-        await registry.aclose()
-        await redis.aclose()
+        try:
+            yield registry
+        finally:
+            await registry.aclose()
+            await redis.aclose()
 
 
 @asynccontextmanager
-async def laid(kind: Kind, database: Database) -> AsyncIterator[Bed]:
-    """Everything is started and ready; all of it is gone afterwards."""
+async def laid(kind: Kind, database: Database, **settings: str) -> AsyncIterator[Bed]:
+    """Everything is started and ready; all of it is gone afterwards. `settings` are variables
+    without their `ROUTER_`."""
     kafka = services.own_kafka() if kind == "real" else services.tansu()
     redis = services.own_redis() if kind == "real" else services.valkey()
     started: dict[str, services.Service] = {kafka.own.name: kafka, redis.own.name: redis}
     with TemporaryDirectory(prefix="event-router-bench-") as name:
-        env = environment(kafka.bootstrap, redis.url, Path(name), KAFKA_SESSION_TIMEOUT="10")
+        env = environment(
+            kafka.bootstrap, redis.url, Path(name), KAFKA_SESSION_TIMEOUT="10", **settings
+        )
         if kind == "embedded":
             env |= TANSU
         if database == "postgres":

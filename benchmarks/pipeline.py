@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bed import Bed, Database, Kind, laid
+from benchmarks.children import report, start
 from benchmarks.document import write_between_markers
 from event_router.router.child import free_port
 from tests.system import ROLES
@@ -117,35 +118,15 @@ async def _loaded(case: Case, bed: Bed) -> Result:
 async def _run(case: Case, bed: Bed, port: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the producer and the receiver report."""
     expected = case.events * case.fanout
-    receiver = await _start("benchmarks.receiver", port, expected)
+    receiver = await start("benchmarks.receiver", port, expected)
     settings, topic = bed.system.settings, bed.system.topics.events
     idempotent = str(settings.kafka_idempotent).lower()
-    producer = await _start(
+    producer = await start(
         "benchmarks.producer",
         settings.kafka, topic, case.events, case.size, case.rate, idempotent,
     )  # fmt: skip
-    produced = await _report(producer, 600)
-    try:
-        received = await _report(receiver, 120)
-    except TimeoutError:
-        receiver.terminate()
-        received = await _report(receiver, 10)
-    return produced, received
-
-
-async def _start(module: str, *arguments: object) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *map(str, arguments), stdout=asyncio.subprocess.PIPE
-    )
-
-
-async def _report(process: asyncio.subprocess.Process, seconds: float) -> dict[str, Any]:
-    assert process.stdout is not None
-    async with asyncio.timeout(seconds):
-        line = await process.stdout.readline()
-        await process.wait()
-    report: dict[str, Any] = json.loads(line)
-    return report
+    produced = json.loads(await report(producer, 600))
+    return produced, json.loads(await report(receiver, 120))
 
 
 def median(results: list[Result]) -> Result:

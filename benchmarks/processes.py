@@ -17,6 +17,11 @@ def total(pids: Iterable[int]) -> float:
     return sum(cpu_seconds(pid) for pid in pids)
 
 
+def idle_seconds() -> float:
+    """Of all cores together, since the machine started."""
+    return int(Path("/proc/stat").read_text().split(maxsplit=5)[4]) / _TICK
+
+
 def _stat(pid: int) -> float:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

@@ -12,13 +12,14 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import cast
 
 import uvloop
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-_BODY = re.compile(rb'"sent":(\d+),"n":(\d+)')
+BODY = re.compile(rb'"sent":(\d+),"n":(\d+)')
 
 
 class Arrivals:
@@ -33,7 +34,7 @@ class Arrivals:
         self.all_here = asyncio.Event()
 
     def add(self, destination: bytes, body: bytes) -> None:
-        found = _BODY.search(body)
+        found = BODY.search(body)
         if found is None:
             return
         now = time.time()
@@ -54,21 +55,26 @@ class Arrivals:
             "duplicates": self.duplicates,
             "first": self.first,
             "last": self.last,
-            "p50": _at(latencies, 0.50),
-            "p99": _at(latencies, 0.99),
+            "p50": at(latencies, 0.50),
+            "p99": at(latencies, 0.99),
         }
 
 
-def _at(ordered: list[float], share: float) -> float:
+def at(ordered: list[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
 class Connection(asyncio.Protocol):
-    """Reads just enough of HTTP/1.1 to find where a request ends."""
+    """Reads just enough of HTTP/1.1 to find where a request ends. `take` is called with itself,
+    the path and the body of each; somebody has to answer."""
 
-    def __init__(self, arrivals: Arrivals) -> None:
-        self.arrivals = arrivals
+    def __init__(self, take: Callable[["Connection", bytes, bytes], None]) -> None:
+        self.take = take
         self.buffer = b""
+
+    def answer(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(ANSWER)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
@@ -84,17 +90,21 @@ class Connection(asyncio.Protocol):
             size = end + (int(length[1]) if length else 0)
             if len(self.buffer) < size:
                 return
-            self.arrivals.add(head.split(b" ", 2)[1], self.buffer[end:size])
-            self.buffer = self.buffer[size:]
-            self.transport.write(ANSWER)
+            body, self.buffer = self.buffer[end:size], self.buffer[size:]
+            self.take(self, head.split(b" ", 2)[1], body)
 
 
 async def receive(port: int, expected: int) -> None:
     arrivals = Arrivals(expected)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, arrivals.all_here.set)
+
+    def take(connection: Connection, path: bytes, body: bytes) -> None:
+        arrivals.add(path, body)
+        connection.answer()
+
     server = await loop.create_server(
-        lambda: Connection(arrivals), "127.0.0.1", port, backlog=1024, reuse_address=True
+        lambda: Connection(take), "127.0.0.1", port, backlog=1024, reuse_address=True
     )
     await arrivals.all_here.wait()
     await asyncio.sleep(0.5)  # late duplicates
