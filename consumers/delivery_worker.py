@@ -25,6 +25,7 @@ from event_router.consumers.deliver.waiting_line import Waiting, WaitingLine
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Directory, Producer, Schedule
+from event_router.consumers.rates import Rates
 from event_router.consumers.room import Room
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.errors import Undecodable
@@ -38,7 +39,8 @@ __all__ = ["DeliveryWorker", "WorkerLimits"]
 @dataclass(slots=True)
 class DeliveryWorker:
     """`done` marks records of `deliveries` as finished. `clock` gives ms since the epoch,
-    `monotonic` seconds."""
+    `monotonic` seconds. `is_member` says whether the group can't have given us up without our
+    knowing it: only then are destinations with a limit attempted."""
 
     topics: Topics
     directory: InitVar[Directory]
@@ -49,6 +51,7 @@ class DeliveryWorker:
     health: InitVar[Health]
     clock: Callable[[], int]
     monotonic: Callable[[], float] = time.monotonic
+    is_member: InitVar[Callable[[], bool]] = lambda: True
     limits: WorkerLimits = field(default_factory=WorkerLimits)
     counts: DeliveryCounts = field(default_factory=DeliveryCounts)
     room: Room = field(init=False)
@@ -60,9 +63,15 @@ class DeliveryWorker:
     turns: Turns = field(init=False)
     due: DuePull = field(init=False)
 
-    def __post_init__(self, directory: Directory, schedule: Schedule, health: Health) -> None:
+    def __post_init__(
+        self,
+        directory: Directory,
+        schedule: Schedule,
+        health: Health,
+        is_member: Callable[[], bool],
+    ) -> None:
         topics, limits, counts, clock = self.topics, self.limits, self.counts, self.clock
-        self.room = room = Room(limits.slots)
+        self.room = room = Room(limits.slots, rates=Rates(is_member))
         self.admission = admission = Admission(directory, schedule, room, health)
         self.attempts = attempts = Attempts(
             self.sinks, room, counts, clock, self.monotonic, limits.max_age, self._ended
@@ -112,6 +121,10 @@ class DeliveryWorker:
     def assigned(self, partitions: Collection[int]) -> None:
         """These are the partitions of `deliveries` that this worker has now."""
         self.admission.forget()
+        if partitions:
+            self.room.rates.begin(self.clock())
+        else:
+            self.room.rates.stop()
         self.due.shards = frozenset(
             shard
             for shard in range(self.topics.shards)
@@ -125,6 +138,7 @@ class DeliveryWorker:
     async def release(self, partitions: Collection[int], drain: float) -> None:
         """Partitions go: on return each of their offsets is done. What still runs goes on, in the
         schedule's keeping."""
+        self.room.rates.stop()
         await self.keeping.park(self.line.of_partitions(partitions))
         theirs = {job for job in self.running if job.record and job.record.partition in partitions}
         await self.keeping.hold(await self.attempts.wait(theirs, drain))
@@ -170,6 +184,7 @@ class DeliveryWorker:
                 self.attempts.start(delivery, destination, record=record)
             elif not (admission.may_wait(key, destination, now) and self.line.add(waiting)):
                 no_room.append(waiting)
+                self.room.rates.fall_behind(key)
         await self.keeping.park(no_room)
 
     async def _decode(self, records: Sequence[Record]) -> list[tuple[Record, Delivery]]:

@@ -6,6 +6,7 @@ only. What to do about trouble is decided by their users: `consumers.producer` a
 """
 
 import asyncio
+import math
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -354,6 +355,32 @@ def pace_fetches(consumer: AIOKafkaConsumer, pace: Pace, found: Callable[[], Non
     fetcher._proc_fetch_request = paced  # noqa: SLF001  it is pinned
 
 
+class Membership:
+    """Until when the group can't have given a member's partitions to others behind its back.
+
+    A broker waits for the session's timeout after each heartbeat, so that is how long one holds
+    that was answered, counted from when it was sent. `_do_heartbeat` is pinned by tests/faust/.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, session_timeout: float) -> None:
+        """The consumer was started."""
+        self._until = -math.inf
+        self._session_timeout = session_timeout
+        coordinator = consumer._coordinator  # noqa: SLF001  there is no public way to know
+        self._beat = coordinator._do_heartbeat  # noqa: SLF001  it is pinned
+        coordinator._do_heartbeat = self._do_heartbeat  # noqa: SLF001  it is pinned
+
+    @property
+    def is_sure(self) -> bool:
+        return time.monotonic() < self._until
+
+    async def _do_heartbeat(self) -> bool:
+        sent = time.monotonic()
+        answered = bool(await self._beat())
+        self._until = sent + self._session_timeout if answered else -math.inf
+        return answered
+
+
 def lost_place(cause: BaseException | None) -> tuple[Partition, int | None] | None:
     """The partition that has nothing at the offset (None: without a commit) where it is to be
     read, when that is what `cause` says."""
@@ -393,11 +420,18 @@ class Reader:
         self._pace = pace
         self._consumer = group_consumer(config, group, rebalance_timeout)
         self._listener = _Listener(assigned, revoked)
+        self._membership: Membership | None = None
+
+    @property
+    def is_member(self) -> bool:
+        """Whether nobody else can have what is assigned, by the last heartbeat."""
+        return self._membership is not None and self._membership.is_sure
 
     async def start(self) -> None:
         """Joins the group; assignments come later. Raises Unavailable when no broker answers."""
         with ours(self._config):
             await self._consumer.start()
+            self._membership = Membership(self._consumer, self._config.session_timeout)
             pace_fetches(self._consumer, self._pace, _nobody)
             # Not before: start() would wait for topics that aren't there.
             self._consumer.subscribe(self._topics, listener=self._listener)

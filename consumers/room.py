@@ -9,12 +9,14 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 - A trusted one may have an eighth of the slots. With every quick answer while that isn't enough
   it may have one more, as long as half of all slots are free; until it needed none of them.
 - Who has more than an eighth of an eighth leaves the last quarter of all slots to others.
+- Who has a limit of its own has no room beyond it (`rates.py`).
 """
 
 from dataclasses import dataclass, field
 
 from event_router.consumers.circuit import after_failure, probes
 from event_router.consumers.ports import Backoff
+from event_router.consumers.rates import Rates
 from event_router.schemas.delivery import DestinationKey
 
 SHARE = 8
@@ -35,6 +37,7 @@ class Room:
     taken: int = 0
     doubtful: dict[DestinationKey, int] = field(default_factory=dict)
     doubtful_taken: int = 0
+    rates: Rates = field(default_factory=Rates)
 
     @property
     def cap(self) -> int:
@@ -51,7 +54,7 @@ class Room:
             free = min(
                 free, self._probes(key, backoff) - running if now >= backoff.open_until else 0
             )
-        return max(free, 0)
+        return max(min(free, self.rates.free(key, now)), 0)
 
     def is_shut(self, key: DestinationKey, now: int) -> bool:
         """Whether its circuit is open: there will be no room for a while."""

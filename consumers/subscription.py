@@ -195,6 +195,12 @@ class Subscription:
         return self._marks.partitions
 
     @property
+    def is_member(self) -> bool:
+        """Whether the brokers can't have given the partitions to somebody else without our
+        knowing: the last heartbeat was answered, not longer ago than the session's timeout."""
+        return self._reader.is_member
+
+    @property
     def unfinished(self) -> int:
         """Records handed out and not done."""
         return self._marks.unfinished

@@ -50,10 +50,11 @@ class Admission:
             return True
         if self.parking or destination.disabled_at is not None:
             return False
-        return self.room.free(key, now) > 0
+        self.room.rates.limit(key, destination.rate_limit, now)
+        return key not in self.room.rates.behind and self.room.free(key, now) > 0
 
     def may_wait(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
         """Whether there will be room in a moment."""
         if self.parking or destination is None or destination.disabled_at is not None:
             return False
-        return not self.room.is_shut(key, now)
+        return not (self.room.is_shut(key, now) or self.room.rates.is_limited(key))

@@ -65,6 +65,8 @@ class Attempts:
         began = self.monotonic()
         job = Job(delivery, record, lease, self.clock(), began, began)
         self.room.take(delivery.head.key)
+        if destination is not None:
+            self.room.rates.take(delivery.head.key, job.started)
         self.running.add(job)
         assert self.group is not None, "attempts start while run() runs"  # noqa: S101
         job.task = self.group.create_task(

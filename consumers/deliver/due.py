@@ -1,6 +1,8 @@
 """What is due in the schedule, pulled as there is room."""
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +14,7 @@ from event_router.consumers.patience import persist
 from event_router.consumers.ports import MAX_DOOR, Claim, Claimed, Due, Held, Schedule, TenantView
 from event_router.consumers.room import Room
 from event_router.schemas.delivery import DestinationKey
+from event_router.schemas.destination import Destination
 from event_router.schemas.topics import Topics
 
 
@@ -30,6 +33,7 @@ class DuePull:
     counts: DeliveryCounts
     shards: frozenset[int] = frozenset()
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
+    _next_token: float = math.inf
 
     def freed(self) -> None:
         self._freed.set()
@@ -43,16 +47,20 @@ class DuePull:
                 await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
+        """For a slot, or for tokens of a destination that has waited for nothing else."""
+        shortest = self.limits.poll_every / 10
+        longest = max(min(self.limits.poll_every, self._next_token), shortest)
         try:
-            async with asyncio.timeout(self.limits.poll_every):
+            async with asyncio.timeout(longest):
                 await self._freed.wait()
-                await asyncio.sleep(self.limits.poll_every / 10)
+                await asyncio.sleep(shortest)
         except TimeoutError:
             return
 
     async def _pull(self) -> int:
         """Starts what is due and has room; how many that were."""
         limits = self._limits()
+        self._next_token = math.inf
         look = await persist("redis", lambda: self.schedule.due(self.shards, limits), self.health)
         due = [one for one in look.due if one.at <= look.now]
         if not due:
@@ -66,14 +74,15 @@ class DuePull:
             "redis", lambda: self.schedule.claim(claims, self.limits.lease), self.health
         )
         self.counts.claimed += len(claimed)
-        await self._hand_back([one for one in claimed if not self._start(one, views)])
+        self._catch_up(claims, claimed)
+        await self._hand_back([one for one in claimed if not self._start(one, views)], views)
         return len(claimed)
 
     def _limits(self) -> dict[int, int]:
         """How many destinations to look at in each shard: a full one must not hide the rest."""
         limits = dict.fromkeys(self.shards, self.limits.seen_per_shard)
         now = self.clock()
-        for key in self.room.running:
+        for key in self.room.running.keys() | self.room.rates.behind:
             shard = self.topics.shard_of(*key)
             if shard in limits and not self.room.free(key, now):
                 limits[shard] += 1
@@ -88,35 +97,62 @@ class DuePull:
         key = due.destination
         destination = views[key.tenant].destinations.get(key.destination)
         now = self.clock()
-        if destination is not None and destination.disabled_at is not None:
+        if _is_disabled(destination):
             return Claim(key, self.limits.aged_at_once, self.limits.claim_bytes)
-        free = self.room.free(key, now)
         backoff = self.room.backoffs.get(key)
         if backoff is not None and backoff.open_until > now:
             await self._shut(key, (backoff.open_until - now) / 1000)
             return None
+        if not self._is_worth_it(key, destination, now):
+            return None
+        free = self.room.free(key, now)
         share = max((self.limits.slots - self.room.taken) // waiting, 1)
         count = min(free, share)
         return Claim(key, count, self.limits.claim_bytes) if count else None
+
+    def _is_worth_it(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
+        """Whether there are tokens; if not, or not enough, there will be soon."""
+        rates = self.room.rates
+        rates.limit(key, destination.rate_limit if destination else None, now)
+        rates.fall_behind(key)
+        wait = rates.wait(key, now)
+        if wait:
+            self._next_token = min(self._next_token, wait)
+        return not wait
+
+    def _catch_up(self, claims: Sequence[Claim], claimed: Sequence[Claimed]) -> None:
+        """Of whom there were fewer than there was room for, there are no more."""
+        counts = Counter(one.delivery.head.key for one in claimed)
+        for claim in claims:
+            if counts[claim.destination] < claim.count:
+                self.room.rates.catch_up(claim.destination)
 
     async def _shut(self, key: DestinationKey, seconds: float) -> None:
         await persist("redis", lambda: self.schedule.door(key, seconds), self.health)
 
     def _start(self, claimed: Claimed, views: Mapping[str, TenantView]) -> bool:
-        """False when it has to wait on, because its destination is disabled."""
+        """False when it has to wait on: its destination is disabled, or another worker's by now."""
         head = claimed.delivery.head
         destination = views[head.tenant].destinations.get(head.destination)
-        disabled = destination is not None and destination.disabled_at is not None
-        if disabled and not self.attempts.is_too_old(head):
+        if _is_disabled(destination):
+            if not self.attempts.is_too_old(head):
+                return False
+        elif destination is not None and not self.room.rates.free(head.key, self.clock()):
             return False
         self.attempts.start(claimed.delivery, destination, lease=claimed.lease)
         return True
 
-    async def _hand_back(self, claimed: Sequence[Claimed]) -> None:
-        """They go behind the others of their destination, whose door is shut for a while."""
+    async def _hand_back(self, claimed: Sequence[Claimed], views: Mapping[str, TenantView]) -> None:
+        """They go behind the others of their destination; a disabled one's door is shut for a
+        while."""
         if not claimed:
             return
         held = [Held(one.delivery, one.lease) for one in claimed]
         await persist("redis", lambda: self.schedule.hold(held, 0.0), self.health)
         for key in {one.delivery.head.key for one in claimed}:
-            await self._shut(key, MAX_DOOR)
+            if _is_disabled(views[key.tenant].destinations.get(key.destination)):
+                await self._shut(key, MAX_DOOR)
+
+
+def _is_disabled(destination: Destination | None) -> bool:
+    return destination is not None and destination.disabled_at is not None

@@ -12,7 +12,7 @@ from event_router.consumers.deliver.limits import DeliveryCounts
 from event_router.consumers.deliver.waiting_line import Waiting
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
-from event_router.consumers.ports import Held, Parked, Schedule
+from event_router.consumers.ports import Held, Parked, Schedule, due_since
 from event_router.schemas.record import Record
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Keeping:
         all the same: the log knows, and the router's sweep parks it when there is room."""
         if not waiting:
             return
-        entries = [Parked(one.delivery, 0) for one in waiting]
+        entries = [Parked(one.delivery, due_since(one.delivery.head)) for one in waiting]
         results = await persist("redis", lambda: self.schedule.park(entries), self.health)
         refused = results.count("refused")
         self.counts.held += len(waiting) - refused

@@ -28,7 +28,8 @@ class TenantAnswer(msgspec.Struct):
 
 
 class DestinationAnswer(msgspec.Struct):
-    """A destination, its credentials obfuscated. `topics` is `*` or a list, `config` of strings."""
+    """A destination, its credentials obfuscated. `topics` is `*` or a list, `config` of strings.
+    `rate_limit` (attempts a second) isn't Outpost's, and is there only when there is one."""
 
     id: str
     tenant_id: str
@@ -44,6 +45,7 @@ class DestinationAnswer(msgspec.Struct):
     updated_at: str
     target: str
     target_url: str | None = None
+    rate_limit: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Success(msgspec.Struct):
@@ -126,6 +128,7 @@ def destination_answer(
         updated_at=rfc3339(one.updated_at),
         target=target,
         target_url=url,
+        rate_limit=msgspec.UNSET if one.rate_limit is None else one.rate_limit,
     )
 
 

@@ -30,6 +30,9 @@ TopicNames = Literal["*"] | list[Annotated[str, WithJsonSchema({"type": "string"
 Merge = dict[str, str | None]
 """RFC 7396: null takes a key away, what isn't named stays."""
 
+RateLimit = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False, strict=True)]
+"""Attempts a second."""
+
 
 class _Topics(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -54,6 +57,7 @@ class DestinationBody(_Topics):
     filter: dict[str, Any] | None = None
     metadata: dict[str, str] | None = None
     delivery_metadata: dict[str, str] | None = None
+    rate_limit: RateLimit | None = None
     disabled_at: AwareDatetime | None = None
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
@@ -61,7 +65,8 @@ class DestinationBody(_Topics):
 
 class DestinationPatch(_Topics):
     """What changes of a destination. `config`, `credentials` and both kinds of metadata are merged
-    (RFC 7396: a null takes a key away, or all of them), a filter is replaced (null takes it away).
+    (RFC 7396: a null takes a key away, or all of them), a filter and a rate limit are replaced
+    (null takes them away).
     """
 
     type: str | None = None
@@ -71,6 +76,7 @@ class DestinationPatch(_Topics):
     filter: dict[str, Any] | None = None
     metadata: Merge | None = None
     delivery_metadata: Merge | None = None
+    rate_limit: RateLimit | None = None
     disabled_at: AwareDatetime | None = None
 
     def gives(self, field: str) -> bool:
@@ -92,6 +98,7 @@ def new_fields(body: DestinationBody, services: Services, *, admin: bool) -> Des
         filter=checked_filter(body.filter) if body.filter else None,
         metadata=body.metadata,
         delivery_metadata=body.delivery_metadata,
+        rate_limit=body.rate_limit,
         disabled_at=_past("disabled_at", body.disabled_at, services.clock()),
     )
 
@@ -128,7 +135,7 @@ def patched_fields(
         delivery_metadata=_merged_field("delivery_metadata", before.delivery_metadata, patch),
         disabled_at=disabled_at,
         retry=before.retry,
-        rate_limit=before.rate_limit,
+        rate_limit=patch.rate_limit if patch.gives("rate_limit") else before.rate_limit,
     )
 
 

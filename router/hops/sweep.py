@@ -20,7 +20,14 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from event_router.consumers.ports import Directory, Parked, Schedule, TenantView, entry_key
+from event_router.consumers.ports import (
+    Directory,
+    Parked,
+    Schedule,
+    TenantView,
+    due_since,
+    entry_key,
+)
 from event_router.consumers.watermark import Partition
 from event_router.router.decisions.retry import Retry, RetryPolicy, decide, dice_of, policy_for
 from event_router.router.store.log_ports import DeliveryRef, Log, Unsettled
@@ -123,10 +130,10 @@ def next_attempt(row: Unsettled, policy: RetryPolicy) -> Parked:
     """
     last = row.last_attempt
     if last is None:
-        return Parked(Delivery(row.head, row.data), 0)
+        return Parked(Delivery(row.head, row.data), due_since(row.head))
     ended = last.started + round(last.latency)
     decision = decide(policy, last, ended, dice_of(last.delivery))
-    due = decision.at if isinstance(decision, Retry) else 0
+    due = decision.at if isinstance(decision, Retry) else due_since(row.head)
     later = msgspec.structs.replace(last.delivery, attempt=last.delivery.attempt + 1)
     return Parked(Delivery(later, row.data), due)
 

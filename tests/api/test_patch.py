@@ -183,3 +183,21 @@ async def test_one_that_is_not_there_is_404(world: World) -> None:
     await world.tenant()
     answer = await world.client.patch(PATH, json={})
     assert (answer.status_code, answer.json()["message"]) == (404, "destination not found")
+
+
+async def test_a_rate_limit_is_replaced(world: World) -> None:
+    made = await a_destination(world, rate_limit=12.5)
+    assert made["rate_limit"] == 12.5
+    assert (await patched(world, topics=["a"]))["rate_limit"] == 12.5
+    assert (await patched(world, rate_limit=3))["rate_limit"] == 3
+    assert (await stored(world)).rate_limit == 3
+    assert "rate_limit" not in await patched(world, rate_limit=None)
+    assert (await stored(world)).rate_limit is None
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "5", True, 2_000_000])
+async def test_a_rate_limit_is_a_number_above_0(world: World, wrong: object) -> None:
+    await a_destination(world)
+    answer = await world.client.patch(PATH, json={"rate_limit": wrong})
+    assert answer.status_code == 422
+    assert answer.json()["data"][0].startswith("rate_limit")

@@ -67,6 +67,7 @@ COROUTINES: dict[Callable[..., Any], list[str]] = {
     # called
     driver.Consumer._commit: ["self", "offsets"],
     driver.Consumer.highwaters: ["self", "partitions"],
+    GroupCoordinator._do_heartbeat: ["self"],
     Fetcher._proc_fetch_request: ["self", "assignment", "node_id", "request"],
     Fetcher.fetched_records: ["self", "partitions", "timeout", "max_records"],
     AIOKafkaClient.send: ["self", "node_id", "request", "group"],

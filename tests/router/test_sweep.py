@@ -7,7 +7,7 @@ import pytest
 
 from event_router.consumers.delivery_worker import WorkerLimits
 from event_router.consumers.memory import MemoryBroker
-from event_router.consumers.ports import Parked
+from event_router.consumers.ports import Parked, due_since
 from event_router.router.decisions.delays import FixedDelays
 from event_router.router.decisions.retry import RetryPolicy
 from event_router.router.hops.sweep import (
@@ -74,7 +74,7 @@ def test_an_end_that_has_shrunk_or_gone_tells_of_a_recreated_topic() -> None:
 
 
 def test_a_delivery_without_an_attempt_is_owed_its_first_one_now() -> None:
-    assert next_attempt(row(None), POLICY) == Parked(delivery(), 0)
+    assert next_attempt(row(None), POLICY) == Parked(delivery(), due_since(delivery().head))
 
 
 def test_the_next_attempt_is_due_when_settle_had_made_it_due() -> None:
@@ -89,7 +89,7 @@ def test_what_should_have_been_given_up_gets_one_more_attempt_that_settle_gives_
     last: AttemptHead,
 ) -> None:
     parked = next_attempt(row(last), POLICY)
-    assert parked.due == 0
+    assert parked.due == due_since(delivery().head)
     assert parked.delivery.head.attempt == last.delivery.attempt + 1
 
 
