@@ -456,8 +456,9 @@ def _postgres_program(name: str) -> str:
     return found
 
 
-def own_postgres() -> Postgres:
-    """A PostgreSQL of our own, running; as the user `postgres` when we are root."""
+def own_postgres(*settings: str) -> Postgres:
+    """A PostgreSQL of our own, running; as the user `postgres` when we are root. `settings` such
+    as `synchronous_commit=on`; by default it is fast, and forgets when it is killed."""
     initdb, server = _postgres_program("initdb"), _postgres_program("postgres")
     user = "postgres" if os.geteuid() == 0 else None
     home = Path(tempfile.mkdtemp(prefix="postgres-", dir=workspace()))
@@ -470,7 +471,8 @@ def own_postgres() -> Postgres:
         user=user, group=user, extra_groups=[] if user else None,
     )  # fmt: skip
     argv = [server, "-D", str(data), "-h", HOST, "-p", str(port), "-k", str(home)]
-    for setting in ("fsync=off", "synchronous_commit=off", "full_page_writes=off"):
+    fast = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+    for setting in (*fast, *settings):
         argv += ["-c", setting]
     ready = "database system is ready to accept connections"
     process = Process(

@@ -1,0 +1,134 @@
+"""What the faults are thrown at: services of our own, the router's processes, and receivers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from event_router.router.commands.init import initialise
+from event_router.router.redis_pipe import RedisPipe
+from event_router.router.settings import Settings, read_settings
+from event_router.router.store.ports import DestinationFields
+from event_router.router.store.registry import SqlRegistry
+from event_router.router.store.secrets import Secrets
+from event_router.router.versions import RedisVersions
+from event_router.schemas.delivery import DestinationKey
+from event_router.schemas.destination import RetryOverride
+from event_router.schemas.topics import Topics
+from tests import services
+from tests.conservation.events import TENANTS, Destination, Key
+from tests.conservation.ledger import Ledger
+from tests.conservation.receivers import Receiver, listening
+from tests.conservation.roles import Roles, faked_clocks
+from tests.system import KEY, SECRET, environment
+
+Database = Literal["postgres", "sqlite"]
+S = TypeVar("S", bound=services.Service)
+
+PROCESSES = ("stream", "deliver", "deliver-2", "log", "api")
+READY = 90.0
+# Longer than faults last in a row, so that nothing but `broken` exhausts its retries.
+SCHEDULE = ",".join(map(str, [1, 1, 2, 2, 3, 3, *[5] * 60]))
+BROKEN = RetryOverride(schedule=(1.0, 2.0))
+FAKETIME = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """Everything that a fault may touch. `postgres` is None where SQLite is used."""
+
+    folder: Path
+    settings: Settings
+    kafka: services.Kafka
+    redis: services.Redis
+    postgres: services.Postgres | None
+    roles: Roles
+    receivers: dict[Key, Receiver]
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.settings.namespace, self.settings.partitions)
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.settings.api_port}"
+
+    @property
+    def database(self) -> Database:
+        return "sqlite" if self.postgres is None else "postgres"
+
+    @property
+    def healthy(self) -> list[Receiver]:
+        """Those whose mood faults may change."""
+        return [one for one in self.receivers.values() if one.destination.kind == "well"]
+
+
+@asynccontextmanager
+async def laid(ledger: Ledger, folder: Path, database: Database, **more: str) -> AsyncIterator[Bed]:
+    """Everything is started and ready; all of it is gone afterwards. `more` are settings, without
+    their `ROUTER_`."""
+    async with AsyncExitStack() as stack:
+        kafka = stack.enter_context(_running(await asyncio.to_thread(services.own_kafka)))
+        redis = stack.enter_context(_running(await asyncio.to_thread(services.own_redis)))
+        given = {
+            "RETRY_SCHEDULE": SCHEDULE,
+            "DELIVERY_TIMEOUT": "5",
+            "KAFKA_SESSION_TIMEOUT": "6",
+        } | more
+        env = environment(kafka.bootstrap, redis.url, folder, **given)
+        postgres = None
+        if database == "postgres":
+            # A transaction that was answered outlives a SIGKILL of the server, as by default.
+            own = await asyncio.to_thread(services.own_postgres, "synchronous_commit=on")
+            postgres = stack.enter_context(_running(own))
+            env["ROUTER_DATABASE"] = postgres.create_database()
+            env["ROUTER_LOG_DATABASE"] = postgres.create_database()
+        settings = read_settings(env)
+        async for _ in initialise(settings):
+            pass
+        receivers = await stack.enter_async_context(listening(ledger))
+        await _make_destinations(settings, ledger.destinations, receivers)
+        clocks = faked_clocks(FAKETIME[0]) if FAKETIME else {}
+        roles = Roles(folder, {**env, **clocks}, settings.api_port)
+        stack.push_async_callback(roles.stop)
+        for name in PROCESSES:
+            await roles.start(name)
+        late = await roles.ready(READY)
+        assert not late, late
+        yield Bed(folder, settings, kafka, redis, postgres, roles, receivers)
+
+
+@contextmanager
+def _running(service: S) -> Iterator[S]:
+    try:
+        yield service
+    finally:
+        service.kill()
+
+
+async def _make_destinations(
+    settings: Settings, destinations: list[Destination], receivers: dict[Key, Receiver]
+) -> None:
+    redis = RedisPipe(settings.redis)
+    versions = RedisVersions(redis, Topics(settings.namespace).prefix)
+    registry = SqlRegistry(settings.registry_url, Secrets((KEY,)), versions)
+    for tenant in TENANTS:
+        await registry.upsert_tenant(tenant, None)
+    for one in destinations:
+        await registry.create(DestinationKey(*one.key), _fields(one, receivers.get(one.key)))
+    await registry.aclose()
+    await redis.aclose()
+
+
+def _fields(destination: Destination, receiver: Receiver | None) -> DestinationFields:
+    least = destination.at_least
+    return DestinationFields(
+        type="webhook" if receiver else "aws_sqs",
+        topics=destination.topics,
+        config={"url": receiver.url} if receiver else {},
+        credentials={"secret": SECRET},
+        filter={"data": {"n": {"$gte": least}}} if least else None,
+        retry=BROKEN if destination.kind == "broken" else None,
+    )
