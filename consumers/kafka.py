@@ -226,6 +226,9 @@ class Writer:
 
     async def partitions(self, topic: str) -> int:
         """How many the topic has. Raises Unavailable when there is no such topic."""
+        known: set[int] | None = self._producer.client.cluster.partitions_for_topic(topic)
+        if known is not None:
+            return len(known)
         with ours(self._config, topic):
             try:
                 async with asyncio.timeout(METADATA_PATIENCE):

@@ -10,9 +10,11 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from event_router.consumers.deadlines import Deadlines
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig, Writer, wire_size
 from event_router.consumers.murmur2 import partition_of_key
@@ -62,6 +64,7 @@ class KafkaProducer:
         self._closing: set[asyncio.Task[None]] = set()
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._troubles = _Troubles(health)
+        self._deadlines = Deadlines()
         self._closed = False
 
     async def send(
@@ -73,7 +76,7 @@ class KafkaProducer:
         call = _Call(len(messages))
         lanes: set[_Lane] = set()
         try:
-            async with asyncio.timeout(deadline):
+            with nullcontext() if deadline is None else self._deadlines.within(deadline):
                 lanes = self._enqueue(call, messages, await self._partition_counts(call, messages))
                 await call.done
         except BaseException as error:
@@ -202,10 +205,11 @@ class KafkaProducer:
             late.cancel()
 
     async def _current(self) -> BatchWriter:
-        async with self._opening:
-            if self._writer is None:
-                self._writer = await self._open(self._config)
-            return self._writer
+        if self._writer is None:
+            async with self._opening:
+                if self._writer is None:
+                    self._writer = await self._open(self._config)
+        return self._writer
 
     def _discard(self, writer: BatchWriter) -> None:
         """Others may still have batches in flight on it: it is closed in the background."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import hiredis
 
+from event_router.consumers.deadlines import Deadlines
 from event_router.router.redis_address import read_redis_url
 from event_router.schemas.errors import EventRouterError, Unavailable
 
@@ -136,6 +137,7 @@ class RedisPipe:
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
         self._address = read_redis_url(url)
         self._timeout = timeout
+        self._deadlines = Deadlines()
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
 
@@ -145,7 +147,7 @@ class RedisPipe:
             return []
         connection: _Connection | None = None
         try:
-            async with asyncio.timeout(self._timeout):
+            with self._deadlines.within(self._timeout):
                 connection = self._connection
                 if connection is None or not connection.alive:
                     connection = await self._connected()

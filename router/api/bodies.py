@@ -1,30 +1,37 @@
 """Reading what a client sends: no more than is allowed, and not for ever."""
 
-import asyncio
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from event_router.consumers.deadlines import Deadlines
 from event_router.router.api.errors import Refusal, refused
 
 SECONDS = 30.0
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, seconds: float = SECONDS) -> bytes:
-    """The whole body. Raises Refusal: 413 before more than `limit` bytes are taken in, 408 when
-    it isn't here within `seconds`, 400 when the client went away."""
-    declared = _declared_length(scope)
-    if declared is not None and declared > limit:
-        raise _too_large(limit)
-    try:
-        async with asyncio.timeout(seconds):
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body", False):
-                return _within(message.get("body", b""), limit)
-            return await _rest(message, receive, limit)
-    except TimeoutError:
-        late = f"the body was not here within {seconds:g} s"
-        raise Refusal(408, late, headers={"connection": "close"}) from None
+class BodyReader:
+    """Reads bodies of up to `limit` bytes that are here within `seconds`."""
+
+    def __init__(self, limit: int, seconds: float = SECONDS) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._deadlines = Deadlines()
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body. Raises Refusal: 413 before more than `limit` bytes are taken in, 408
+        when it isn't here in time, 400 when the client went away."""
+        declared = _declared_length(scope)
+        if declared is not None and declared > self._limit:
+            raise _too_large(self._limit)
+        try:
+            with self._deadlines.within(self._seconds):
+                message = await receive()
+                if message["type"] == "http.request" and not message.get("more_body", False):
+                    return _within(message.get("body", b""), self._limit)
+                return await _rest(message, receive, self._limit)
+        except TimeoutError:
+            late = f"the body was not here within {self._seconds:g} s"
+            raise Refusal(408, late, headers={"connection": "close"}) from None
 
 
 async def _rest(message: Message, receive: Receive, limit: int) -> bytes:
@@ -67,9 +74,8 @@ class BoundedBodies:
         self, app: ASGIApp, limit: int, except_path: str, seconds: float = SECONDS
     ) -> None:
         self.app = app
-        self._limit = limit
+        self._reader = BodyReader(limit, seconds)
         self._except = except_path
-        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -80,7 +86,7 @@ class BoundedBodies:
             await self.app(scope, receive, send)
             return
         try:
-            body = await read_body(scope, receive, self._limit, self._seconds)
+            body = await self._reader.read(scope, receive)
         except Refusal as refusal:
             await refused(refusal)(scope, receive, send)
         else:

@@ -9,7 +9,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from event_router.router.api.answers import JSON, REF, documented
-from event_router.router.api.bodies import read_body
+from event_router.router.api.bodies import BodyReader
 from event_router.router.api.errors import Refusal, invalid, mistakes_of, refusal_of, refused
 from event_router.router.api.rate_limits import TenantRates
 from event_router.router.api.services import Services
@@ -38,13 +38,13 @@ class PublishEndpoint:
         self._rates = rates
         self._publish = services.publish
         self._topics = services.settings.topics
-        self._limit = services.settings.max_event_bytes
+        self._bodies = BodyReader(services.settings.max_event_bytes)
         self._clock = services.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             key = _key_of(scope)
-            body = await read_body(scope, receive, self._limit)
+            body = await self._bodies.read(scope, receive)
             published = await self._published(body, key)
         except EventRouterError as error:
             await refused(refusal_of(error))(scope, receive, send)

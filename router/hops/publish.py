@@ -5,12 +5,12 @@ between neither loses nor doubles: an id is remembered with its record's origin,
 only once Kafka has the record.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from event_router.consumers.deadlines import Deadlines
 from event_router.consumers.ports import Directory, Duplicates, Producer, Sighting
 from event_router.router.decisions.matching import match
 from event_router.router.decisions.sighting import content_hash, judge, same_content, sighting
@@ -140,6 +140,7 @@ class Publish:
     deadline: float = 10.0
     patience: float = 2.0
     counts: PublishCounts = field(default_factory=PublishCounts)
+    _deadlines: Deadlines = field(default_factory=Deadlines)
 
     async def __call__(self, event: NewEvent) -> Published:
         """On return Kafka has acknowledged the event, or an equal one with its id.
@@ -180,7 +181,7 @@ class Publish:
 
     async def _ask(self, ask: _Ask, mark: Sighting) -> bytes | None:
         try:
-            async with asyncio.timeout(self.patience):
+            with self._deadlines.within(self.patience):
                 return (await ask((mark,)))[0]
         except (Unavailable, TimeoutError):
             self.counts.without_deduplication += 1
@@ -189,7 +190,7 @@ class Publish:
     async def _destinations(self, event: NewEvent) -> list[str]:
         """The ids that it matches now. Route looks again; this is for the answer only."""
         try:
-            async with asyncio.timeout(self.patience):
+            with self._deadlines.within(self.patience):
                 views = await self.directory.views((event.tenant,))
         except (Unavailable, TimeoutError):
             self.counts.without_matching += 1
