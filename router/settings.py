@@ -34,7 +34,7 @@ SECRET = "***"  # noqa: S105  what is shown instead of one
 _SECRETS = {"kafka_password", "api_key", "jwt_secret", "secrets_keys", "operator_events_secret"}
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
 _DATABASE = r"^((sqlite|postgresql)(\+[a-z]+)?://.+)?$"
-_PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")
+_PASSWORD = re.compile(r"(?<=//).*(?=@)|^[^/]*(?=@)|(?<=password=)[^&]*")
 
 
 class SettingsError(EventRouterError):

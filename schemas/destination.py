@@ -42,6 +42,10 @@ class Destination(msgspec.Struct, frozen=True):
     def key(self) -> DestinationKey:
         return DestinationKey(self.tenant, self.id)
 
+    def __repr__(self) -> str:
+        """For logs and traces: whose it is, and nothing that it holds."""
+        return f"Destination({self.tenant}/{self.id}, {self.type}, version={self.version})"
+
 
 class Tenant(msgspec.Struct, frozen=True):
     """A tenant as the registry holds it. Times are in ms since the epoch."""

@@ -11,6 +11,7 @@
 Foreign exceptions don't leave the adapter that meets them: it raises one of these from them.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -93,8 +94,14 @@ class TooLarge(Rejected):
 
 
 _SHOWN = 80
+_LOGIN = re.compile(r"(?<=//).*@", re.DOTALL)
+
+
+def without_login(text: str) -> str:
+    """`text`, without the user and the password of a URL in it; rather too much is hidden."""
+    return _LOGIN.sub("***@", text)
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = without_login(repr(value))
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
-from event_router.schemas.errors import Rejected
+from event_router.schemas.errors import Rejected, without_login
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
@@ -63,11 +63,11 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise _invalid(url, str(error)) from error
+        raise _invalid(url, "it can't be read as a URL") from error
     if parts.scheme not in _PORTS:
         raise _invalid(url, "it doesn't begin with http:// or https://")
     if "@" in parts.netloc:
-        raise _invalid("…", "it has a user or a password in it")
+        raise _invalid(url, "it has a user or a password in it")
     return parts
 
 
@@ -98,7 +98,7 @@ def _port(parts: SplitResult) -> int:
     try:
         port = parts.port
     except ValueError as error:
-        raise _invalid(parts.geturl(), str(error)) from error
+        raise _invalid(parts.geturl(), "its port isn't one") from error
     if port == 0:
         raise _invalid(parts.geturl(), "its port is 0")
     return port or _PORTS[parts.scheme]
@@ -110,4 +110,4 @@ def _authority(scheme: str, endpoint: Endpoint) -> str:
 
 
 def _invalid(url: str, why: str) -> Rejected:
-    return Rejected("invalid_url", f"{url!r}: {why}")
+    return Rejected("invalid_url", f"{without_login(url)!r}: {why}")

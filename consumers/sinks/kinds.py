@@ -18,7 +18,7 @@ from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1.sender import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
-from event_router.consumers.sinks.fields import DestinationType, Shown
+from event_router.consumers.sinks.fields import KEY_VALUE_MAP, DestinationType, Shown
 from event_router.consumers.sinks.known import KNOWN
 from event_router.consumers.sinks.webhook_style import STANDARD, WebhookStyle
 from event_router.schemas.destination import Destination
@@ -26,6 +26,7 @@ from event_router.schemas.errors import InvalidValue, Rejected
 
 log = logging.getLogger(__name__)
 
+_HIDDEN = "***"
 GROUP = "event_router.sinks"
 
 
@@ -200,13 +201,19 @@ def _entered(
 
 
 def _invalid(part: str, model: type[BaseModel], problem: Any) -> InvalidValue:
-    """The first problem, in our words. Credentials are never shown."""
+    """The first problem, in our words. Credentials, and what may hold one, are never shown."""
     field = ".".join((part, *map(str, problem["loc"])))
-    shown = "***" if part == "credentials" else problem["input"]
     if problem["type"] == "missing":
         return InvalidValue(field, None, "a value, and it is required")
     if problem["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields) or "none"
-        return InvalidValue(field, shown, f"a known field; there are: {known}")
+        return InvalidValue(field, _HIDDEN, f"a known field; there are: {known}")
+    shown = problem["input"] if part != "credentials" and _is_open(model, problem) else _HIDDEN
     expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return InvalidValue(field, shown, expected)
+
+
+def _is_open(model: type[BaseModel], problem: Any) -> bool:
+    """Whether the field holds nothing secret: neither by its own word, nor headers."""
+    field = model.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+    return field is not None and field.repr and field.json_schema_extra is not KEY_VALUE_MAP

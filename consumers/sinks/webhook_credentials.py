@@ -81,7 +81,7 @@ def _only_rotates(old: Mapping[str, Any], patch: Mapping[str, Any]) -> None:
 def _asked(value: object) -> bool:
     text = str(value).lower()
     if text not in _YES | _NO:
-        raise InvalidValue("credentials.rotate_secret", value, "true or false")
+        raise InvalidValue("credentials.rotate_secret", "***", "true or false")
     return text in _YES
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from event_router.router.checks.finding import Finding, ok, problem, warning
 from event_router.router.redis_pipe import RedisPipe, UnfitRedis, check_redis
-from event_router.schemas.errors import Unavailable
+from event_router.schemas.errors import InvalidValue, Unavailable, without_login
 
 PATIENCE = 5.0
 NEARLY_FULL = 0.95
@@ -15,7 +15,10 @@ LARGEST_SKEW = 2.0  # seconds
 
 async def examine_redis(url: str, clock: Callable[[], float] = time.time) -> list[Finding]:
     """`clock`: seconds since the epoch, as this machine sees them."""
-    pipe = RedisPipe(url, timeout=PATIENCE)
+    try:
+        pipe = RedisPipe(url, timeout=PATIENCE)
+    except InvalidValue as error:
+        return [problem("redis", str(error), "correct ROUTER_REDIS")]
     try:
         await check_redis(pipe)
         facts = _facts(await pipe.call("INFO"))
@@ -58,7 +61,7 @@ def shown_url(url: str) -> str:
     """The URL without its password."""
     parts = urlsplit(url)
     if parts.password is None:
-        return url
+        return without_login(url)
     return url.replace(f":{parts.password}@", ":***@", 1)
 
 

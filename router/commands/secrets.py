@@ -3,6 +3,7 @@
 Nothing of a key but its name is shown.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -29,10 +30,8 @@ async def rotate(console: Console | None = None) -> int:
     console = console or Console()
     async with _rotation() as (rotation, secrets):
         closed = await _rotate(rotation, await rotation.by_key(), secrets.names[0], console)
-        for reason in closed[:_REASONS_SHOWN]:
-            console.print(f"not rotated: {reason}", markup=False)
-        if len(closed) > _REASONS_SHOWN:
-            console.print(f"… and {len(closed) - _REASONS_SHOWN} more")
+        for reason, count in Counter(closed).most_common(_REASONS_SHOWN):
+            console.print(f"{count} not rotated: {reason}", markup=False)
         left = await rotation.by_key()
         _show(left, secrets.names, console)
         return 1 if _others(left, secrets.names[0]) else 0

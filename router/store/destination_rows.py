@@ -1,4 +1,7 @@
-"""Destinations as rows: JSON as text, credentials and static headers sealed."""
+"""Destinations as rows: JSON as text; credentials, config and static headers sealed.
+
+A URL may be all that it takes to write to somebody's channel, and custom headers often hold a key.
+"""
 
 from typing import Any
 
@@ -11,6 +14,9 @@ from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import Destination, RetryOverride
 from event_router.schemas.ids import new_id
 
+_IS_SEALED = "{}"
+"""In the column `config`. Rows of a router that kept it there in the clear are read, too."""
+
 
 class DestinationRows:
     """Writes and reads the rows of `destinations`, with the keys that it takes."""
@@ -20,13 +26,17 @@ class DestinationRows:
 
     def written(self, key: DestinationKey, fields: DestinationFields, now: int) -> dict[str, Any]:
         """The columns of a write at `now`, under a new version."""
-        secret = {"credentials": fields.credentials, "delivery_metadata": fields.delivery_metadata}
+        secret = {
+            "credentials": fields.credentials,
+            "config": fields.config,
+            "delivery_metadata": fields.delivery_metadata,
+        }
         return {
             "tenant": key.tenant,
             "id": key.destination,
             "type": fields.type,
             "topics": to_json(fields.topics),
-            "config": to_json(fields.config),
+            "config": _IS_SEALED,
             "sealed": self._secrets.seal(key, secret),
             "filter": to_json(fields.filter),
             "metadata": to_json(fields.metadata),
@@ -57,7 +67,7 @@ class DestinationRows:
             id=row.id,
             type=row.type,
             topics=msgspec.json.decode(row.topics, type=tuple[str, ...]),
-            config=msgspec.json.decode(row.config),
+            config=secret["config"] if "config" in secret else msgspec.json.decode(row.config),
             credentials=secret["credentials"],
             version=row.version,
             created_at=row.created_at,

@@ -36,6 +36,10 @@ class DestinationFields(msgspec.Struct, frozen=True):
     retry: RetryOverride | None = None
     rate_limit: float | None = None
 
+    def __repr__(self) -> str:
+        """For logs and traces: nothing that may be secret."""
+        return f"DestinationFields({self.type}, topics={self.topics})"
+
 
 class Times(NamedTuple):
     """When a destination was made and last written (ms), for one that comes from elsewhere."""

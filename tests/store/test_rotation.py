@@ -217,8 +217,7 @@ async def test_a_key_that_is_not_given_fails_the_commands_and_is_named(
         console, shown = _console()
         assert await command(console) == 1
         assert "missing: add it at the end of ROUTER_SECRETS_KEYS" in shown()
-    assert "not rotated: the key 'old' isn't in ROUTER_SECRETS_KEYS" in shown()
-    assert "and 3 more" in shown()
+    assert "8 not rotated: the key 'old' isn't in ROUTER_SECRETS_KEYS" in shown()
 
 
 async def test_no_keys_at_all_is_an_error_that_names_the_variable(

@@ -86,7 +86,7 @@ async def test_credentials_and_static_headers_are_nowhere_in_the_file(tmp_path: 
     fields = DestinationFields(
         type="webhook",
         topics=("*",),
-        config={},
+        config={"url": "https://example.com/services/open-sesame"},
         credentials={"secret": "whsec_hidden"},
         delivery_metadata={"authorization": "Bearer sesame"},
     )
