@@ -6,6 +6,7 @@ import msgspec
 
 from event_router.consumers.ports import Versions
 from event_router.router.clock import now_ms
+from event_router.router.store.memory_schemas import MemorySchemas
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.router.store.ports import (
     AlreadyExists,
@@ -33,6 +34,7 @@ class MemoryRegistry:
         self._clock = clock
         self._tenants: dict[str, bytes] = {}
         self._destinations: dict[DestinationKey, bytes] = {}
+        self.schemas = MemorySchemas(self._tenants, clock)
 
     async def upsert_tenant(self, tenant: str, metadata: dict[str, str] | None) -> Upserted:
         now = self._clock()
@@ -59,6 +61,7 @@ class MemoryRegistry:
             return False
         for key in [key for key in self._destinations if key.tenant == tenant]:
             del self._destinations[key]
+        self.schemas.forget_tenant(tenant)
         await self._versions.set(tenant)
         return True
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from event_router.router.store.paging import Page, Paging
+from event_router.router.store.schema_ports import Schemas
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import Destination, RetryOverride, Tenant
 from event_router.schemas.errors import EventRouterError
@@ -62,11 +63,14 @@ def tenant_position(tenant: Tenant) -> TenantPosition:
 
 
 class Registry(Protocol):
-    """Tenants and destinations: the system of record.
+    """Tenants, their destinations and their event schemas: the system of record.
 
     Every write that changed something has set a new version token of the tenant on return, after
     it was committed. One that raises Unavailable may have been committed all the same.
     """
+
+    @property
+    def schemas(self) -> Schemas: ...
 
     async def upsert_tenant(self, tenant: str, metadata: dict[str, str] | None) -> Upserted:
         """The metadata is replaced."""
@@ -81,7 +85,7 @@ class Registry(Protocol):
     async def count_tenants(self) -> int: ...
 
     async def delete_tenant(self, tenant: str) -> bool:
-        """Its destinations go with it. False when there was none."""
+        """Its destinations, schemas and jobs go with it. False when there was none."""
         ...
 
     async def create(

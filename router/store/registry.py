@@ -20,6 +20,7 @@ from event_router.router.store.ports import (
     Upserted,
     tenant_position,
 )
+from event_router.router.store.schemas import SqlSchemas
 from event_router.router.store.secrets import Secrets
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import Destination, Tenant
@@ -38,6 +39,7 @@ class SqlRegistry:
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._database = Database(url)
+        self.schemas = SqlSchemas(self._database, clock)
         self._rows = DestinationRows(secrets)
         self._versions = versions
         self._clock = clock

@@ -9,7 +9,8 @@ from event_router.router.store.destination_rows import from_json, to_json
 from event_router.router.store.ordering import in_order, insert_if_new
 from event_router.router.store.paging import Seek
 from event_router.router.store.ports import AlreadyExists, NoSuchTenant, Upserted
-from event_router.router.store.tables import destinations, tenants
+from event_router.router.store.schemas import forget_tenant
+from event_router.router.store.tables import destinations, jobs, tenants
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import Tenant
 from event_router.schemas.errors import Unavailable
@@ -50,6 +51,8 @@ def delete_tenant(tenant: str, connection: Connection) -> bool:
     # The tenant first: whoever creates a destination of it meanwhile holds a lock on its row.
     gone = connection.execute(delete(tenants).where(tenants.c.id == tenant))
     connection.execute(delete(destinations).where(destinations.c.tenant == tenant))
+    connection.execute(delete(jobs).where(jobs.c.tenant == tenant))
+    forget_tenant(tenant, connection)
     return gone.rowcount > 0
 
 

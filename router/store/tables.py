@@ -56,6 +56,60 @@ destinations = Table(
     PrimaryKeyConstraint("tenant", "id", name="destinations_pk"),
 )
 
+jobs = Table(
+    "jobs",
+    registry,
+    Column("uuid", _Text, nullable=False),
+    Column("org", _Text, nullable=False),
+    Column("tenant", _Text, nullable=False),
+    Column("topic", _Text, nullable=False),
+    Column("batch_id", _Text),
+    Column("files", _Text, nullable=False),
+    Column("options", _Text, nullable=False),
+    Column("status", _Text, nullable=False),
+    Column("progress", _Text, nullable=False),
+    Column("remarks", _Text, nullable=False),
+    Column("error_reason", _Text),
+    Column("error_message", _Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("turn", BigInteger, nullable=False),
+    Column("cancelled", Boolean, nullable=False),
+    Column("lease_owner", _Text),
+    Column("lease_until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("uuid", name="jobs_pk"),
+)
+Index("jobs_by_time", jobs.c.created_at, jobs.c.uuid)
+Index("jobs_by_turn", jobs.c.status, jobs.c.turn)
+Index("jobs_by_batch", jobs.c.tenant, jobs.c.topic, jobs.c.batch_id, unique=True)
+
+event_schemas = Table(
+    "event_schemas",
+    registry,
+    Column("tenant", _Text, nullable=False),
+    Column("topic", _Text, nullable=False),
+    Column("schema", _Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "topic", name="event_schemas_pk"),
+)
+
+violations = Table(
+    "violations",
+    registry,
+    Column("tenant", _Text, nullable=False),
+    Column("topic", _Text, nullable=False),
+    Column("field", _Text, nullable=False),
+    Column("kind", _Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("event", _Text, nullable=False),
+    Column("detail", _Text, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "topic", "field", "kind", name="violations_pk"),
+)
+
 # The log: no foreign keys, for records of four topics arrive in any order. An event is its origin,
 # which stands first in each key: origins and our own ids grow, so rows are added at an index's
 # end. Keys that lie anywhere cost twice the CPU once the table is larger than the cache.
