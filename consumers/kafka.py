@@ -456,7 +456,7 @@ class Reader:
             return {}
         if fetched:
             self._pace.polled(time.monotonic(), sum(map(len, fetched.values())))
-        return {tuple(place): list(map(_record, records)) for place, records in fetched.items()}
+        return {tuple(place): list(map(record_of, records)) for place, records in fetched.items()}
 
     async def _mended(self, cause: BaseException | None) -> bool:
         lost = lost_place(cause)
@@ -544,7 +544,7 @@ class Reader:
                 await self._consumer.stop()
 
 
-def _record(record: ConsumerRecord) -> Record:
+def record_of(record: ConsumerRecord) -> Record:
     return Record(
         record.topic,
         record.partition,
