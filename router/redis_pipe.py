@@ -1,8 +1,9 @@
 """One connection to Redis that all callers share, and the one place that knows its exceptions.
 
-Commands are written as they come and replies return in order, so concurrent calls share a
-pipeline without waiting for one another. A client library's pipeline costs 20 µs a command and
-more; here it is about one, most of it hiredis', and a request that is packed once is free.
+Commands are written in the loop's round in which they come, and replies return in order, so
+concurrent calls share a pipeline without waiting for one another. A client library's pipeline costs
+20 µs a command and more; here it is about one, most of it hiredis', and a request that is packed
+once is free.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, cast
 import hiredis
 
 from event_router.consumers.deadlines import Deadlines
+from event_router.router.gathered import GatheredTransport
 from event_router.router.redis_address import read_redis_url
 from event_router.schemas.errors import EventRouterError, Unavailable
 
@@ -86,7 +88,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._reader = hiredis.Reader(replyError=ErrorReply)
         self._expected: deque[_Expected] = deque()
-        self._transport: asyncio.Transport | None = None
+        self._transport: GatheredTransport | None = None
 
     @property
     def alive(self) -> bool:
@@ -106,7 +108,8 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        # uvloop's is no subclass
+        self._transport = GatheredTransport(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

@@ -1,13 +1,17 @@
 """A request's line and headers are bounded, and what can't be read is refused in JSON.
 
-uvicorn takes in headers of any size before it asks anybody, and refuses in plain text.
+uvicorn takes in headers of any size before it asks anybody, and refuses in plain text. It also
+writes an answer's head and its body apart.
 """
 
+import asyncio
 from http import HTTPStatus
 from itertools import chain
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from event_router.router.gathered import GatheredTransport
 
 MOST_URL = 32 * 1024
 MOST_HEADERS = 32 * 1024
@@ -23,6 +27,9 @@ class BoundedHead(HttpToolsProtocol):
 
     _in_head = False
     _taken = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(GatheredTransport(transport))
 
     def data_received(self, data: bytes) -> None:
         before = self.scope

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,7 +16,7 @@ from event_router.router.api.dead import DeadListAnswer, DeadRecordAnswer, dead_
 from event_router.router.api.destination_types import TypeAnswer, destination_type_routes
 from event_router.router.api.destinations import destination_routes
 from event_router.router.api.docs_page import add_docs_page
-from event_router.router.api.errors import ErrorBody, answer_errors_as_json, on_mistake
+from event_router.router.api.errors import ErrorBody, answer_errors_as_json
 from event_router.router.api.events import EventsAnswer, event_routes
 from event_router.router.api.health import HealthAnswer, health_routes
 from event_router.router.api.metrics import MetricsAnswer, metrics_routes
@@ -94,9 +93,9 @@ def create_app(services: Services) -> Api:
     tokens = TenantTokens(settings.jwt_secret.get_secret_value(), services.clock)
     rates = TenantRates(settings.api_rate_limit, services.clock)
     callers = Callers(settings.api_key.get_secret_value(), tokens, services.registry, rates)
-    publish = PublishEndpoint(services, rates)
+    publish = PublishEndpoint(services, callers, rates)
     app = Api(
-        ServerErrorMiddleware(Authorized(publish, callers), handler=on_mistake),
+        publish,
         title="Event Router",
         version="1",
         docs_url=None,

@@ -65,17 +65,19 @@ class Authorized:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_guarded(scope["path"]):
             try:
-                scope[_CALLER] = await self._let_in(scope)
+                scope[_CALLER] = await let_in(self._callers, scope)
             except EventRouterError as error:
                 await refused(refusal_of(error))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    async def _let_in(self, scope: Scope) -> str | None:
-        caller = await self._callers.caller(scope)
-        if caller is not None and not is_open_to(caller, scope["path"]):
-            raise forbidden()
-        return caller
+
+async def let_in(callers: Callers, scope: Scope) -> str | None:
+    """Who calls, as `Callers.caller`; raises Refusal, 403 for a path that isn't that tenant's."""
+    caller = await callers.caller(scope)
+    if caller is not None and not is_open_to(caller, scope["path"]):
+        raise forbidden()
+    return caller
 
 
 def is_open_to(tenant: str, path: str) -> bool:

@@ -6,11 +6,20 @@ FastAPI's dependencies and pydantic cost more than all that happens here.
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from event_router.router.api.answers import JSON, REF, documented
+from event_router.router.api.auth import Callers, let_in
 from event_router.router.api.bodies import BodyReader
-from event_router.router.api.errors import Refusal, invalid, mistakes_of, refusal_of, refused
+from event_router.router.api.errors import (
+    Refusal,
+    invalid,
+    mistakes_of,
+    on_mistake,
+    refusal_of,
+    refused,
+)
 from event_router.router.api.rate_limits import TenantRates
 from event_router.router.api.services import Services
 from event_router.router.hops.publish import (
@@ -34,7 +43,8 @@ _KEY_HEADER = KEY.lower().encode()
 class PublishEndpoint:
     """Answers 202 once Kafka has acknowledged the event, and never before."""
 
-    def __init__(self, services: Services, rates: TenantRates) -> None:
+    def __init__(self, services: Services, callers: Callers, rates: TenantRates) -> None:
+        self._callers = callers
         self._rates = rates
         self._publish = services.publish
         self._topics = services.settings.topics
@@ -43,13 +53,20 @@ class PublishEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            await self._answer(scope, receive, send)
+        except Exception as mistake:
+            await (await on_mistake(Request(scope), mistake))(scope, receive, send)
+            raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await let_in(self._callers, scope)
             key = _key_of(scope)
             body = await self._bodies.read(scope, receive)
-            published = await self._published(body, key)
+            answer = _encode(await self._published(body, key))
         except EventRouterError as error:
             await refused(refusal_of(error))(scope, receive, send)
             return
-        answer = _encode(published)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer)),
