@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-LINKS  := .links/event_router
+LINKS  := .links/event_router/client
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format types clean
@@ -47,7 +47,9 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -c 'import event_router.router.cli' || (cat $(VENV)/install.txt; exit 1)
 	@touch $(STAMP)
 
-# mypy and import-linter look for the package as a folder; the tree has three.
+# mypy and import-linter look for the package as a folder; the tree has three, and the client's
+# is a part of the router's.
 $(LINKS):
-	@mkdir -p $(LINKS)
-	@for part in router consumers schemas; do ln -sfn ../../$$part $(LINKS)/$$part; done
+	@mkdir -p $(@D)
+	@for part in router consumers schemas; do ln -sfn ../../$$part $(@D)/$$part; done
+	@ln -sfn ../../router/client $@

@@ -1,5 +1,6 @@
 """The wheel is the tree: what is in the three folders is what people install."""
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.services import ROOT
 
 FOLDERS = ("router", "consumers", "schemas")
+CLIENT = "router/client/"
 UNWANTED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
@@ -35,9 +37,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         return set(archive.namelist())
 
 
+def _in_the_wheel(path: Path) -> str:
+    """Where a file of the tree is in the wheel: the client lies beside the router there."""
+    name = str(path.relative_to(ROOT))
+    return f"event_router/{name.removeprefix('router/') if name.startswith(CLIENT) else name}"
+
+
 def _tree() -> set[str]:
     return {
-        f"event_router/{path.relative_to(ROOT)}"
+        _in_the_wheel(path)
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.suffix != ".pyc"
@@ -57,8 +65,13 @@ def test_every_folder_with_modules_is_a_listed_package() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
     found = {
-        ".".join(["event_router", *path.parent.relative_to(ROOT).parts])
+        _in_the_wheel(path.parent / "x").removesuffix("/x").replace("/", ".")
         for folder in FOLDERS
         for path in Path(ROOT / folder).rglob("*.py")
     }
     assert found == listed
+
+
+def test_the_client_has_one_name_only() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"imported as event_router\.client"):
+        importlib.import_module("event_router.router.client")

@@ -1,0 +1,112 @@
+"""Carrying a call out over HTTP: one way that blocks, one that doesn't. Only here is httpx."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any, TypeVar
+
+import httpx
+
+from event_router.client.errors import BadArgument, NoAnswer
+from event_router.client.exchange import Answer, Call, Effect, Pause, Request
+
+T = TypeVar("T")
+
+_SUFFIX = "/api/v1"
+
+
+def run(call: Call[T], http: httpx.Client) -> T:
+    """Carries the call out in this thread."""
+    with closing(call):
+        try:
+            effect = next(call)
+            while True:
+                try:
+                    done = _take(effect, http)
+                except Exception as error:  # noqa: BLE001  the call decides what to do about it
+                    effect = call.throw(error)
+                else:
+                    effect = call.send(done)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+async def run_async(call: Call[T], http: httpx.AsyncClient) -> T:
+    """Carries the call out on the loop; work that takes its time gets a thread."""
+    with closing(call):
+        try:
+            effect = next(call)
+            while True:
+                try:
+                    done = await _take_async(effect, http)
+                except Exception as error:  # noqa: BLE001  the call decides what to do about it
+                    effect = call.throw(error)
+                else:
+                    effect = call.send(done)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def _take(effect: Effect, http: httpx.Client) -> Any:
+    if isinstance(effect, Request):
+        with _ours():
+            return _answer(http.send(_built(http, effect)))
+    return time.sleep(effect.seconds) if isinstance(effect, Pause) else effect.do()
+
+
+async def _take_async(effect: Effect, http: httpx.AsyncClient) -> Any:
+    if isinstance(effect, Request):
+        with _ours():
+            return _answer(await http.send(_built(http, effect)))
+    if isinstance(effect, Pause):
+        return await asyncio.sleep(effect.seconds)
+    return await asyncio.to_thread(effect.do)
+
+
+def base_url(url: str) -> httpx.URL:
+    """Where the router is, with or without `/api/v1`, as Outpost's clients have it; raises
+    BadArgument."""
+    try:
+        read = httpx.URL(url.rstrip("/").removesuffix(_SUFFIX))
+        if read.scheme in ("http", "https") and read.host:
+            return read
+    except httpx.InvalidURL:
+        pass
+    raise BadArgument("url", url, "the router's URL, such as http://127.0.0.1:3333")
+
+
+def bearer(api_key: str) -> dict[str, str]:
+    """The header that opens the API; raises BadArgument, without the key, for one that can't."""
+    if not api_key.isascii() or not api_key.isprintable() or not api_key:
+        raise BadArgument("api_key", "***", "a key: printable ASCII")
+    return {"authorization": f"Bearer {api_key}"}
+
+
+def _built(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+    return http.build_request(
+        request.method,
+        request.path,
+        params=dict(request.params) or None,
+        content=request.body,
+        headers={"content-type": request.content_type},
+        timeout=request.seconds,
+    )
+
+
+def _answer(response: httpx.Response) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, response.content, headers)
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Foreign errors become ours."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise NoAnswer("timeout", str(error) or type(error).__name__) from error
+    except httpx.RequestError as error:
+        raise NoAnswer("unreachable", str(error) or type(error).__name__) from error
