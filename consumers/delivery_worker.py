@@ -28,7 +28,7 @@ from event_router.consumers.ports import Directory, Producer, Schedule
 from event_router.consumers.rates import Rates
 from event_router.consumers.room import Room
 from event_router.schemas.delivery import Delivery
-from event_router.schemas.errors import Undecodable
+from event_router.schemas.errors import Undecodable, UnknownVersion
 from event_router.schemas.record import Record
 from event_router.schemas.topics import Topics
 from event_router.schemas.wire import dead_message, dead_of, read_delivery
@@ -168,7 +168,7 @@ class DeliveryWorker:
 
     async def take(self, records: Sequence[Record]) -> None:
         """Each record is being attempted on return, waits in line, or is held or dead and its
-        offset done."""
+        offset done. Raises UnknownVersion before anything is done."""
         await self.reports.few()
         deliveries = await self._decode(records)
         admission = self.admission
@@ -188,13 +188,20 @@ class DeliveryWorker:
         await self.keeping.park(no_room)
 
     async def _decode(self, records: Sequence[Record]) -> list[tuple[Record, Delivery]]:
-        deliveries = []
+        deliveries, undecodable = [], []
         for record in records:
             try:
                 deliveries.append((record, read_delivery(record)))
+            except UnknownVersion:
+                raise
             except Undecodable as problem:
-                self.counts.undecodable += 1
-                dead = dead_of(record, problem.reason, problem.detail, self.clock())
-                await self.producer.send([dead_message(dead, self.topics)])
-                self.done([record])
+                undecodable.append((record, problem))
+        for record, found in undecodable:
+            await self._bury(record, found)
         return deliveries
+
+    async def _bury(self, record: Record, problem: Undecodable) -> None:
+        self.counts.undecodable += 1
+        dead = dead_of(record, problem.reason, problem.detail, self.clock())
+        await self.producer.send([dead_message(dead, self.topics)])
+        self.done([record])

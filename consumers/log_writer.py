@@ -31,7 +31,7 @@ from event_router.consumers.patience import persist
 from event_router.consumers.ports import LogStore
 from event_router.schemas.attempt import Routed
 from event_router.schemas.decode import decode_event
-from event_router.schemas.errors import Undecodable
+from event_router.schemas.errors import Undecodable, UnknownVersion
 from event_router.schemas.record import Record
 from event_router.schemas.topics import Topics
 from event_router.schemas.wire import HEAD, read_dead, read_delivery, read_outcome
@@ -63,12 +63,15 @@ class LogWriter:
         """On return all that the records say is committed, or was there already.
 
         What can't be read is counted and left out: route has put it into `dead`, when it came
-        from `events`; in the other topics only we write.
+        from `events`; in the other topics only we write. Raises UnknownVersion before anything is
+        written.
         """
         batch = _Batch(self.topics)
         for record in records:
             try:
                 batch.add(record)
+            except UnknownVersion:
+                raise
             except Undecodable as problem:
                 self._leave_out(record, problem)
         rows = batch.rows()

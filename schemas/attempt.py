@@ -1,6 +1,6 @@
 """What became of a delivery or an event: an attempt, a routing without a delivery, a dead one."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,7 +13,14 @@ Outcome = Literal["delivered", "failed", "rejected"]
 RoutedAs = Literal["no_match", "duplicate", "id_conflict"]
 
 
-class AttemptHead(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="attempt"):
+class AttemptHead(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    tag_field="kind",
+    tag="attempt",
+    forbid_unknown_fields=True,
+):
     """One try to deliver. `id` is its key; the number in `delivery.attempt` is for people.
 
     `failed` may be tried again, `rejected` may not. `started` is in ms since the epoch,
@@ -32,6 +39,7 @@ class AttemptHead(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
     body: str = ""
     retry_after: Int64 | None = None
     v: int = VERSION
+    more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +49,14 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
 
 
-class Routed(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="routed"):
+class Routed(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    tag_field="kind",
+    tag="routed",
+    forbid_unknown_fields=True,
+):
     """An event that route sent to no destination, and why."""
 
     tenant: str
@@ -50,9 +65,10 @@ class Routed(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="route
     outcome: RoutedAs
     at: Int64
     v: int = VERSION
+    more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-class DeadHead(msgspec.Struct, frozen=True, gc=False):
+class DeadHead(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Why a record or a delivery was given up, and all that replaying it takes.
 
     `place` and `headers` are those of the record that was given up; its key and value are the
@@ -66,6 +82,7 @@ class DeadHead(msgspec.Struct, frozen=True, gc=False):
     at: Int64
     delivery: DeliveryHead | None = None
     v: int = VERSION
+    more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Dead(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,6 @@
 """A delivery: one event on its way to one destination."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -8,6 +8,11 @@ from event_router.schemas.event import Event
 from event_router.schemas.record import Count, Int64, Place
 
 VERSION = 1
+"""What heads are written as."""
+
+READABLE = frozenset({VERSION})
+"""What is read. A release that changes what a field means first reads the new version, and only
+the next one writes it: then two releases run side by side, and none waits."""
 
 
 class DestinationKey(NamedTuple):
@@ -17,11 +22,12 @@ class DestinationKey(NamedTuple):
     destination: str
 
 
-class DeliveryHead(msgspec.Struct, frozen=True, gc=False):
+class DeliveryHead(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What is known of a delivery besides its payload.
 
     A *round* begins with routing (0) and with each replay; `attempt` (from 1) and age are counted
-    per round. `began` is when the round began, in ms since the epoch.
+    per round. `began` is when the round began, in ms since the epoch. `more` holds fields of a
+    newer release, which stay where they were when the head is written again.
     """
 
     tenant: str
@@ -39,6 +45,7 @@ class DeliveryHead(msgspec.Struct, frozen=True, gc=False):
     content_type: str = "application/json"
     metadata: dict[str, str] = {}
     v: int = VERSION
+    more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def key(self) -> DestinationKey:

@@ -4,6 +4,7 @@
     ├── InvalidValue             a person's input is wrong: name field, value, what would be right
     │   └── Forbidden            the field isn't theirs to set
     ├── Undecodable              a record is not an event: it goes to `dead` with the reason
+    │   └── UnknownVersion       a newer release wrote it: it waits for one
     ├── Unavailable              a dependency or a destination is in trouble: try again later
     └── Rejected                 no retry can mend it: give up, visibly
         └── TooLarge             the message is larger than the broker takes
@@ -47,6 +48,17 @@ class Undecodable(EventRouterError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")
+
+
+class UnknownVersion(Undecodable):
+    """A head of a version that this process doesn't read. A newer one wrote it, and will read it:
+    until then it waits. `at` is its record's topic, partition and offset, unless it lay elsewhere.
+    """
+
+    def __init__(self, version: int, at: tuple[str, int, int] | None = None) -> None:
+        self.version = version
+        self.at = at
+        super().__init__("unknown_version", f"v: {version} is newer than what is read here")
 
 
 @dataclass(frozen=True, slots=True)

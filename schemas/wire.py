@@ -1,7 +1,8 @@
 """How deliveries, attempts and dead records travel: the payload verbatim, one `head` header.
 
 The schedule stores the same two, as one string: the head's length in four bytes, head, payload.
-Reading raises Undecodable and nothing else.
+Reading raises Undecodable and nothing else; UnknownVersion, which is one, says that a newer release
+wrote it. A field that a newer release added to a head we can read stays in it.
 """
 
 from typing import Any
@@ -9,17 +10,25 @@ from typing import Any
 import msgspec
 
 from event_router.schemas.attempt import Attempt, AttemptHead, Dead, DeadHead, Routed
-from event_router.schemas.delivery import VERSION, Delivery, DeliveryHead
-from event_router.schemas.errors import Undecodable
+from event_router.schemas.delivery import READABLE, VERSION, Delivery, DeliveryHead
+from event_router.schemas.errors import Undecodable, UnknownVersion
+from event_router.schemas.newer_fields import (
+    has_newer_fields,
+    read_with_newer_fields,
+    with_newer_fields,
+)
 from event_router.schemas.record import Message, Record, place_of
 from event_router.schemas.topics import Topics
 
 HEAD = "head"
 
-_encode = msgspec.json.Encoder().encode
+_encode_whole = msgspec.json.Encoder().encode
 _delivery_head = msgspec.json.Decoder(DeliveryHead)
 _outcome_head = msgspec.json.Decoder(AttemptHead | Routed)
 _dead_head = msgspec.json.Decoder(DeadHead)
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Versioned(msgspec.Struct):
@@ -106,25 +115,42 @@ def _head(record: Record, decoder: "msgspec.json.Decoder[Any]") -> Any:
     raw = record.header(HEAD)
     if raw is None:
         raise Undecodable("missing_head", f"a record of {record.topic} without a `{HEAD}` header")
-    return _decoded(decoder, raw)
+    try:
+        return _decoded(decoder, raw)
+    except UnknownVersion as newer:
+        at = (record.topic, record.partition, record.offset)
+        raise UnknownVersion(newer.version, at) from None
 
 
 def _decoded(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
     try:
         head = decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE:
         _require_version(raw)
-        raise Undecodable("invalid_head", str(error)) from error
-    if head.v != VERSION:
-        _require_version(raw)
+        head = _with_newer_fields(decoder, raw)
+    if head.v not in READABLE:
+        raise UnknownVersion(head.v)
     return head
+
+
+def _with_newer_fields(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
+    try:
+        return read_with_newer_fields(raw, decoder.type)
+    except _UNREADABLE as error:
+        raise Undecodable("invalid_head", str(error)) from error
+
+
+def _encode(head: DeliveryHead | AttemptHead | Routed | DeadHead) -> bytes:
+    if has_newer_fields(head):
+        return _encode_whole(with_newer_fields(head))
+    return _encode_whole(head)
 
 
 def _require_version(raw: bytes) -> None:
     """A head of another version may have another shape: then that is what's wrong with it."""
     try:
         version = _versioned.decode(raw).v
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return
-    if version != VERSION:
-        raise Undecodable("unknown_version", f"v: {version} is not {VERSION}")
+    if version not in READABLE:
+        raise UnknownVersion(version)

@@ -7,7 +7,8 @@ from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin
 from event_router.consumers.producer import KafkaProducer
-from event_router.schemas.record import Message, Place
+from event_router.consumers.subscription import Subscription
+from event_router.schemas.record import Message, Place, Record
 from tests import services
 
 
@@ -34,6 +35,20 @@ async def publish(
     async with producing(config) as producer:
         messages = [Message(topic, None, value, (), partition) for value in values]
         assert all(isinstance(place, Place) for place in await producer.send(messages))
+
+
+async def read_all(kafka: services.Kafka, topic: str) -> list[Record]:
+    """All that the topic holds now, of which there must be something."""
+    async with Admin(config_of(kafka)) as admin:
+        expected = sum((await admin.ends(topic)).values())
+    found: list[Record] = []
+    async with Subscription([topic], services.unique(), kafka=config_of(kafka)) as reading:
+        async for records in reading:
+            found += records
+            reading.done(records)
+            if len(found) >= expected:
+                reading.stop()
+    return found
 
 
 async def committed(config: KafkaConfig, group: str, topic: str) -> dict[int, int]:

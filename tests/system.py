@@ -60,16 +60,26 @@ class System:
     def api(self) -> str:
         return f"http://127.0.0.1:{self.settings.api_port}"
 
-    def start(self, role: str) -> None:
-        """A process of that role; `ready` waits for it."""
+    def start(self, role: str, name: str = "", **more: str) -> None:
+        """A process of that role; `ready` waits for it. `name` tells it from others of the role,
+        `more` are variables for it alone."""
         port = self.settings.api_port if role == "api" else free_port()
-        self.health[role] = f"http://127.0.0.1:{port}"
-        with self.log(role).open("ab") as log:
-            self.roles[role] = subprocess.Popen(
+        name = name or role
+        self.health[name] = f"http://127.0.0.1:{port}"
+        with self.log(name).open("ab") as log:
+            self.roles[name] = subprocess.Popen(
                 [sys.executable, "-m", "event_router.router.cli", role],
-                env={**os.environ, **self.env, "ROUTER_HEALTH_PORT": str(port)},
+                env={**os.environ, **self.env, **more, "ROUTER_HEALTH_PORT": str(port)},
                 stderr=log,
             )
+
+    async def end(self, name: str, seconds: float = 30.0) -> float:
+        """SIGTERM, as an orderly stop is asked for; how many seconds it took, to exit code 0."""
+        process, began = self.roles.pop(name), time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.to_thread(process.wait, seconds)
+        assert code == 0, self.log(name).read_text()[-3000:]
+        return time.monotonic() - began
 
     async def command(self, *words: str) -> str:
         """What `router` prints when it is called so; AssertionError when it fails."""

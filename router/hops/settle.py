@@ -46,7 +46,7 @@ from event_router.router.hops.failures import Failures
 from event_router.router.hops.operator_events import OPERATOR, alert_message
 from event_router.schemas.attempt import Attempt, AttemptHead, Dead, DeadHead
 from event_router.schemas.delivery import Delivery, DestinationKey
-from event_router.schemas.errors import Undecodable
+from event_router.schemas.errors import Undecodable, UnknownVersion
 from event_router.schemas.record import Message, Record, place_of
 from event_router.schemas.topics import Topics
 from event_router.schemas.wire import dead_message, dead_of, delivery_message, read_outcome
@@ -108,7 +108,8 @@ class Settle:
         self.failures = Failures(self.schedule, self.health)
 
     async def __call__(self, records: Sequence[Record]) -> None:
-        """On return every attempt's consequence is durable."""
+        """On return every attempt's consequence is durable. Raises UnknownVersion before anything
+        is done."""
         effects = _Effects()
         attempts = self._decode(records, effects)
         views = await self._views(attempts)
@@ -132,6 +133,8 @@ class Settle:
         for record in records:
             try:
                 outcome = read_outcome(record)
+            except UnknownVersion:
+                raise
             except Undecodable as problem:
                 self.counts.undecodable += 1
                 dead = dead_of(record, problem.reason, problem.detail, self.clock())

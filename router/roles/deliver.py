@@ -3,6 +3,7 @@
 import asyncio
 
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
+from event_router.consumers.newer_records import NewerRecords
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
 from event_router.consumers.watermark import Partition
 from event_router.router.adapters import kafka_config, open_sinks
@@ -26,12 +27,13 @@ async def run(role: Role) -> None:
         is_member=lambda: subscription.is_member,
         limits=WorkerLimits(slots=settings.delivery_slots, max_age=settings.retry_max_age),
     )
+    newer = NewerRecords(role.health)
     subscription = Subscription(
         [topics.deliveries],
         topics.group("deliver"),
         kafka=kafka_config(settings),
         reading=Reading(drain=settings.drain_timeout),
-        callbacks=_moves(worker, note_gaps(role, "deliver", connected.producer)),
+        callbacks=_moves(worker, newer, note_gaps(role, "deliver", connected.producer)),
         health=role.health,
     )
     role.counts["deliver"] = worker.counts
@@ -41,10 +43,10 @@ async def run(role: Role) -> None:
         "deliver_running": float(worker.room.taken),
         "deliver_slots": float(worker.limits.slots),
     }
-    await _work(role, worker, subscription)
+    await _work(role, worker, newer, subscription)
 
 
-def _moves(worker: DeliveryWorker, gap: OnGap) -> Callbacks:
+def _moves(worker: DeliveryWorker, newer: NewerRecords, gap: OnGap) -> Callbacks:
     """What the worker does when partitions come and go."""
     mine: set[int] = set()
 
@@ -56,13 +58,16 @@ def _moves(worker: DeliveryWorker, gap: OnGap) -> Callbacks:
         await worker.release({number for _, number in partitions}, seconds)
 
     async def revoked(partitions: frozenset[Partition]) -> None:
+        newer.forget(partitions)
         mine.difference_update(number for _, number in partitions)
         worker.assigned(mine)
 
     return Callbacks(assigned=assigned, drain=drain, revoked=revoked, gap=gap)
 
 
-async def _work(role: Role, worker: DeliveryWorker, subscription: Subscription) -> None:
+async def _work(
+    role: Role, worker: DeliveryWorker, newer: NewerRecords, subscription: Subscription
+) -> None:
     """Stops in this order: nothing more is read, what runs is finished or parked, offsets are
     committed and the group is left."""
     parked = asyncio.Event()
@@ -73,7 +78,7 @@ async def _work(role: Role, worker: DeliveryWorker, subscription: Subscription) 
         stopper = group.create_task(_stop(role, subscription), name="stop reading")
         parker = group.create_task(_park(role, worker), name="park from now on")
         async for records in subscription:
-            await worker.take(records)
+            await newer.past(worker.take, records)
         parked.set()
         await running
         stopper.cancel()

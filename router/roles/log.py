@@ -6,8 +6,10 @@ import logging
 from functools import partial
 
 from event_router.consumers.log_writer import LogWriter
+from event_router.consumers.newer_records import NewerRecords
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
+from event_router.consumers.watermark import Partition
 from event_router.router.adapters import kafka_config
 from event_router.router.clock import now_ms
 from event_router.router.hops.sweeper import Sweeper
@@ -31,12 +33,17 @@ async def run(role: Role) -> None:
     store = SqlLog(settings.log_url)
     role.closing.push_async_callback(store.aclose)
     writer = LogWriter(topics, store, role.health)
+    newer = NewerRecords(role.health)
+
+    async def revoked(partitions: frozenset[Partition]) -> None:
+        newer.forget(partitions)
+
     subscription = Subscription(
         list(topics.all),
         topics.group("log"),
         kafka=kafka_config(settings),
         reading=Reading(drain=settings.drain_timeout, pace=GATHER, max_records=10_000),
-        callbacks=Callbacks(gap=note_gaps(role, "log", connected.producer)),
+        callbacks=Callbacks(revoked=revoked, gap=note_gaps(role, "log", connected.producer)),
         health=role.health,
     )
     sweep = open_sweep(role, connected, store)
@@ -49,8 +56,7 @@ async def run(role: Role) -> None:
         pruner = group.create_task(_prune(role, store), name="prune the log")
         sweeping = group.create_task(sweeper.run(), name="sweep")
         async for records in subscription:
-            await writer.write(records)
-            subscription.done(records)
+            subscription.done(await newer.past(writer.write, records))
         stopper.cancel()
         pruner.cancel()
         sweeping.cancel()

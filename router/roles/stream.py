@@ -1,5 +1,6 @@
 """The role `stream`: the Faust app with the hops route and settle."""
 
+from event_router.consumers.newer_records import Hop
 from event_router.router.clock import now_ms
 from event_router.router.decisions.retry import policy_from
 from event_router.router.hops.operator_events import alert_policy
@@ -8,7 +9,7 @@ from event_router.router.hops.settle import Settle
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
-from event_router.router.stream.app import Hop, on_assigned, run_stream, stream_app
+from event_router.router.stream.app import on_assigned, run_stream, stream_app
 
 
 async def run(role: Role) -> None:

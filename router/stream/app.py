@@ -10,6 +10,7 @@ from faust.app.base import BootStrategy
 from faust.contrib.asgi import bind_to_running_loop
 
 from event_router.consumers.health import Health
+from event_router.consumers.newer_records import Hop, NewerRecords
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
 from event_router.consumers.subscription import Gap
 from event_router.router.adapters import kafka_config
@@ -21,9 +22,6 @@ from event_router.schemas.errors import EventRouterError, Unavailable
 from event_router.schemas.record import Record
 
 log = logging.getLogger(__name__)
-
-Hop = Callable[[Sequence[Record]], Awaitable[None]]
-"""Returns when the effects of all the records are durable."""
 
 AT_ONCE = 3
 """Batches of a topic that are in its hop at the same time; the next one gathers meanwhile."""
@@ -78,8 +76,11 @@ def stream_app(
     app.transport = StreamTransport(
         app, Reading(kafka=kafka, health=health, drain=settings.drain_timeout, gap=gap)
     )
+    newer = NewerRecords(health)
+    on_assigned(app, newer.forget)
     for topic, hop in hops.items():
-        app.agent(app.topic(topic, schema=_Whole()), name=topic)(_agent(app, topic, hop, health))
+        agent = _agent(app, topic, hop, health, newer)
+        app.agent(app.topic(topic, schema=_Whole()), name=topic)(agent)
     return app
 
 
@@ -106,14 +107,16 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _agent(app: Any, topic: str, hop: Hop, health: Health) -> Callable[[Any], Awaitable[None]]:
+def _agent(
+    app: Any, topic: str, hop: Hop, health: Health, newer: NewerRecords
+) -> Callable[[Any], Awaitable[None]]:
     async def agent(stream: Any) -> None:
         room = asyncio.Semaphore(AT_ONCE)
         consumer: StreamConsumer = app.consumer
         async for event in stream.noack().events():
             await room.acquire()
             records = event.value.take()
-            work = _finish(consumer, topic, hop, records, health)
+            work = _finish(consumer, topic, hop, records, health, newer)
             task = consumer.in_flight.start(f"hop {topic}", work)
             task.add_done_callback(lambda _: room.release())
 
@@ -121,21 +124,27 @@ def _agent(app: Any, topic: str, hop: Hop, health: Health) -> Callable[[Any], Aw
 
 
 async def _finish(
-    consumer: StreamConsumer, topic: str, hop: Hop, records: Sequence[Record], health: Health
+    consumer: StreamConsumer,
+    topic: str,
+    hop: Hop,
+    records: Sequence[Record],
+    health: Health,
+    newer: NewerRecords,
 ) -> None:
-    """Calls the hop until it returns, then marks the records done."""
+    """Calls the hop until it returns, then marks the records done that needn't wait for a newer
+    release."""
     name = f"hop {topic}"
     pause = FIRST_PAUSE
     while records:
         try:
-            await hop(records)
+            done = await newer.past(hop, records)
         except Unavailable as trouble:
             health.down(name, str(trouble))
         except Exception as mistake:
             log.exception("hop.failed", extra={"topic": topic, "records": len(records)})
             health.fault(name, f"raises {mistake!r}: see the log")
         else:
-            consumer.finished(records)
+            consumer.finished(done)
             health.up(name)
             health.mended(name)
             return

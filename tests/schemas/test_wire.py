@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -159,9 +160,46 @@ def test_a_shard_lies_in_one_partition(tenant: str, destination: str, partitions
     assert topics.partition_of(tenant, destination) == shard % partitions
 
 
-def test_a_field_that_is_not_known_is_ignored() -> None:
-    head = json.loads(msgspec.json.encode(HEAD)) | {"new": [1]}
-    assert read_delivery(with_head(json.dumps(head).encode())).head == HEAD
+NEWER = {"new": [1, {"deep": "ö"}], "another": None}
+
+
+def plain(head: msgspec.Struct) -> dict[str, Any]:
+    return {**json.loads(msgspec.json.encode(head)), **NEWER}
+
+
+def written(message: Message) -> object:
+    (_, raw) = message.headers[0]
+    return json.loads(raw or b"")
+
+
+def test_fields_of_a_newer_release_stay_in_a_delivery_from_hop_to_hop() -> None:
+    read = read_delivery(with_head(json.dumps(plain(HEAD)).encode()))
+    assert msgspec.structs.replace(read.head, more=msgspec.UNSET) == HEAD
+    again = unpack(pack(read))
+    later = Delivery(msgspec.structs.replace(again.head, attempt=2), b"{}")
+    expected = plain(msgspec.structs.replace(HEAD, attempt=2))
+    assert written(delivery_message(later, TOPICS)) == expected
+
+
+def test_fields_of_a_newer_release_stay_in_an_attempt_and_its_delivery() -> None:
+    head = AttemptHead("a", HEAD, "webhook", "failed", "500", 1, 2.0)
+    given = plain(head) | {"delivery": plain(HEAD)}
+    read = read_outcome(with_head(json.dumps(given).encode()))
+    assert isinstance(read, Attempt)
+    assert written(attempt_message(read, TOPICS)) == given
+    parked = Delivery(read.head.delivery, b"{}")
+    assert written(delivery_message(parked, TOPICS)) == plain(HEAD)
+
+
+def test_fields_of_a_newer_release_stay_in_the_dead() -> None:
+    given = plain(DeadHead("r", "d", HEAD.origin, [], 1, HEAD)) | {"delivery": plain(HEAD)}
+    read = read_dead(with_head(json.dumps(given).encode()))
+    assert written(dead_message(read, TOPICS)) == given
+
+
+def test_what_is_wrong_beside_a_newer_field_is_still_wrong() -> None:
+    head = json.dumps(plain(HEAD) | {"attempt": 0}).encode()
+    assert reason_of(read_delivery, with_head(head)) == "invalid_head"
 
 
 @READERS
