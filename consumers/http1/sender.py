@@ -5,7 +5,6 @@ addresses, deadlines and caps belong inside. Redirects are answers like any othe
 """
 
 import asyncio
-import errno
 import ssl
 from collections.abc import Hashable, Iterable
 from ipaddress import IPv4Address, IPv6Address
@@ -14,9 +13,8 @@ from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1.connection import Connection, DiedIdle, HttpAnswer
 from event_router.consumers.http1.pool import Pools
 from event_router.consumers.http1.target import Endpoint, Target, header_lines
+from event_router.consumers.network_codes import network_code
 from event_router.schemas.errors import Unavailable
-
-_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 
 CONNECT_PATIENCE = 5.0
 
@@ -152,16 +150,4 @@ class Sender:
 
 
 def _unavailable(endpoint: Endpoint, error: OSError) -> Unavailable:
-    return Unavailable(_code(error), f"{endpoint.host}:{endpoint.port}: {error}")
-
-
-def _code(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return "tls_error"
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection_refused"
-    if isinstance(error, ConnectionError):
-        return "connection_reset"
-    return "network_unreachable" if error.errno in _UNREACHABLE else "network_error"
+    return Unavailable(network_code(error), f"{endpoint.host}:{endpoint.port}: {error}")
