@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from event_router.consumers.ports import Sink
+from event_router.consumers.batches import Batches
+from event_router.consumers.ports import BatchSink, Sink
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import Destination
 
@@ -36,7 +37,9 @@ class OpenSinks:
         if opened is None or opened.version != destination.version:
             if opened is not None:
                 self.retired.append(opened)
-            opened = _Open(self.open_sink(destination), destination.version, self.clock())
+            sink = self.open_sink(destination)
+            batched = Batches(sink) if isinstance(sink, BatchSink) else sink
+            opened = _Open(batched, destination.version, self.clock())
             self.current[destination.key] = opened
         opened.users += 1
         opened.used_at = self.clock()

@@ -6,14 +6,15 @@ Unavailable for trouble that may pass; other exceptions are mistakes of ours.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from event_router.consumers.log_rows import LogRows
 from event_router.schemas.delivery import Delivery, DeliveryHead, DestinationKey
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer, TooLarge
+from event_router.schemas.errors import Answer, Rejected, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place
 
 
@@ -295,3 +296,33 @@ class Sink(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How much a service takes in one call: deliveries, and bytes of payloads and metadata; and
+    how many calls run at once to one destination, while the others gather."""
+
+    count: int
+    bytes: int
+    at_once: int = 4
+
+
+Result = Answer | Unavailable | Rejected
+"""What became of one delivery of a batch: the trouble stands for what `deliver` raises."""
+
+
+@runtime_checkable
+class BatchSink(Sink, Protocol):
+    """A sink whose service takes several deliveries in one call."""
+
+    batch: Batch
+
+    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
+        """One result a delivery, in order. There are at most `batch.count` of them, of at most
+        `batch.bytes` by `sinks.metadata.weight` (or a single one, however large), and the time of
+        one attempt is for all.
+
+        Raises Unavailable or Rejected for what is the trouble of all of them.
+        """
+        ...

@@ -1,0 +1,46 @@
+"""The contract suite of sinks, for ours and for anybody's; needs pytest, pytest-asyncio in its mode
+`auto`, and nothing of this package's own tests.
+
+    from event_router.consumers.testing import SinkCase, SinkContract, Trouble
+
+    class TestMine(SinkContract):
+        type = "mine"
+
+        @pytest.fixture
+        async def case(self) -> AsyncIterator[SinkCase]: ...
+
+docs/sinks.md walks through it.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite("event_router.consumers.testing.sink_contract")
+
+from event_router.consumers.testing.cases import (  # noqa: E402  after the call above
+    Arrived,
+    SinkCase,
+    Trouble,
+)
+from event_router.consumers.testing.network import refusing_port, silent_port  # noqa: E402
+from event_router.consumers.testing.sink_contract import (  # noqa: E402
+    BatchContract,
+    SinkContract,
+)
+from event_router.consumers.testing.values import (  # noqa: E402
+    a_delivery,
+    a_destination,
+    local_resources,
+)
+
+__all__ = [
+    "Arrived",
+    "BatchContract",
+    "SinkCase",
+    "SinkContract",
+    "Trouble",
+    "a_delivery",
+    "a_destination",
+    "local_resources",
+    "refusing_port",
+    "silent_port",
+]
