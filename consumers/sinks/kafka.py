@@ -2,18 +2,22 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.ports import Producer
+from event_router.consumers.ports import Batch, Producer, Result
 from event_router.consumers.sinks.fields import Fields, Shown
 from event_router.consumers.sinks.kinds import SinkResources
-from event_router.schemas.delivery import Delivery, DeliveryHead
+from event_router.consumers.sinks.metadata import merged_metadata
+from event_router.consumers.sinks.templates import PARTITION_KEY, Compiled, Template
+from event_router.consumers.sinks.trouble import Troubles
+from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, TooLarge, Unavailable
-from event_router.schemas.record import Message
+from event_router.schemas.record import Message, Place
 
 _BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
@@ -32,17 +36,27 @@ _MECHANISMS: dict[str, Mechanism] = {
     "scram-sha-256": "SCRAM-SHA-256",
     "scram-sha-512": "SCRAM-SHA-512",
 }
+_CODES = {
+    "kafka_authentication": "authentication_failed",
+    "kafka_unknown_topic": "target_not_found",
+    "kafka_unauthorized": "permission_denied",
+    "kafka_unreachable": "network_error",
+    "kafka_timeout": "timeout",
+    "kafka_error": "request_refused",
+}
+LONGEST_KEY = 1024
 
 
 class KafkaSinkConfig(Fields):
-    """`brokers` is a comma-separated list of host:port."""
+    """`brokers` is a comma-separated list of host:port. There is SASL when there is a username."""
 
     brokers: str = Field(title="Brokers", description="host:port, several comma-separated")
     topic: str = Field(title="Topic", pattern=_TOPIC)
     tls: bool = Field(True, title="TLS")
-    sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] | None = Field(
-        None, title="SASL mechanism", description="Without SASL when there is none."
+    sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] = Field(
+        "plain", title="SASL mechanism", description="Without SASL when there is no username."
     )
+    partition_key_template: Template | None = PARTITION_KEY
 
     @field_validator("brokers")
     @classmethod
@@ -54,10 +68,10 @@ class KafkaSinkConfig(Fields):
 
 
 class KafkaSinkCredentials(Fields):
-    """With SASL."""
+    """Of a user of the cluster; none without SASL."""
 
-    username: str = Field("", repr=False)
-    password: str = Field("", repr=False)
+    username: str = Field("", title="Username", repr=False)
+    password: str = Field("", title="Password", repr=False)
 
 
 class KafkaSink:
@@ -67,6 +81,7 @@ class KafkaSink:
     description: ClassVar[str] = "Send events to a topic of Apache Kafka"
     Config: ClassVar[type[BaseModel]] = KafkaSinkConfig
     Credentials: ClassVar[type[BaseModel]] = KafkaSinkCredentials
+    batch: Batch = Batch(count=500, bytes=4 << 20)
 
     def __init__(
         self,
@@ -77,8 +92,11 @@ class KafkaSink:
     ) -> None:
         self._cluster = _cluster(config, credentials)
         self._topic = config.topic
-        self._metadata = destination.delivery_metadata or {}
+        self._metadata = destination.delivery_metadata
+        template = config.partition_key_template
+        self._key = Compiled(template, LONGEST_KEY) if template else None
         self._resources = resources
+        self._troubles = Troubles(credentials)
         self._producer: Producer | None = None
 
     @staticmethod
@@ -86,25 +104,25 @@ class KafkaSink:
         return Shown(f"{config.brokers} / {config.topic}")
 
     async def deliver(self, delivery: Delivery) -> Answer:
-        """An attempt has one deadline; what it failed of is its code: `kafka_authentication`,
-        `kafka_unknown_topic`, `kafka_unauthorized`, `kafka_unreachable`, or `timeout`."""
-        head = delivery.head
-        message = Message(self._topic, head.event.encode(), delivery.data, self._headers(head))
+        (result,) = await self.deliver_many([delivery])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
+        """A cluster in trouble is waited for until the deadline; then its trouble is that of all,
+        since nobody knows which records were written."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._resources.timeout
+        async with self._troubles.attempt(self._resources.timeout):
+            producer = await self._opened()
+        messages = [self._message(delivery) for delivery in deliveries]
         try:
-            async with asyncio.timeout_at(deadline):
-                producer = await self._opened()
-        except TimeoutError as error:
-            raise _failed("timeout", "the brokers' names weren't resolved in time") from error
-        try:
-            (result,) = await producer.send([message], max(0.0, deadline - loop.time()))
+            places = await producer.send(messages, max(0.0, deadline - loop.time()))
         except Unavailable as trouble:
-            code = "timeout" if trouble.code == "kafka_timeout" else trouble.code
-            raise _failed(code, trouble.detail) from trouble
-        if isinstance(result, TooLarge):
-            raise result
-        return Answer("OK", body=b"%d/%d" % (result.partition, result.offset))
+            code = _CODES.get(trouble.code, trouble.code)
+            raise self._troubles.unavailable(code, trouble.detail) from trouble
+        return [_result(place) for place in places]
 
     async def aclose(self) -> None:
         if self._producer is not None:
@@ -123,31 +141,25 @@ class KafkaSink:
             host, _, _ = broker.rpartition(":")
             await self._resources.resolver.addresses(host.strip("[]"))
 
-    def _headers(self, head: DeliveryHead) -> list[tuple[str, bytes]]:
-        """Metadata, and over them what nobody may override."""
-        texts = {
-            **self._metadata,
-            **head.metadata,
-            "content-type": head.content_type,
-            "event-id": head.event,
-            "topic": head.topic,
-            "timestamp": head.time,
-        }
-        return [(name, value.encode()) for name, value in texts.items()]
+    def _message(self, delivery: Delivery) -> Message:
+        texts = merged_metadata(self._metadata, delivery.head)
+        key = self._key.text(delivery, texts) if self._key else None
+        headers = [(name, value.encode()) for name, value in texts.items()]
+        return Message(self._topic, (key or delivery.head.event).encode(), delivery.data, headers)
 
 
-def _failed(code: str, detail: str) -> Unavailable:
-    """People see the detail where a webhook's answer would stand."""
-    return Unavailable(code, detail, answer=Answer(code, body=detail.encode()))
+def _result(place: Place | TooLarge) -> Result:
+    if isinstance(place, TooLarge):
+        return place
+    return Answer("OK", body=b"%d/%d" % (place.partition, place.offset))
 
 
 def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials) -> KafkaConfig:
     """Without idempotence, which needs a permission: at least once is what we promise."""
-    mechanism = config.sasl_mechanism
     return KafkaConfig(
         bootstrap=config.brokers,
-        security=_SECURITY[mechanism is not None, config.tls],
-        sasl_mechanism=_MECHANISMS[mechanism or "plain"],
+        security=_SECURITY[bool(credentials.username), config.tls],
+        sasl_mechanism=_MECHANISMS[config.sasl_mechanism],
         username=credentials.username,
         password=credentials.password,
         idempotent=False,

@@ -1,7 +1,9 @@
 """The seam of sinks: what a sink's class offers, and how a destination becomes a sink.
 
 A sink is one class in one module, named by an entry point of the group `event_router.sinks` whose
-name is the destination's `type`; ours are found in the same way.
+name is the destination's `type`; ours are found in the same way. A class that can't deliver, since
+it has no `deliver` or what it `needs` isn't installed, still says what its destinations are made
+of: they can be made and shown, and their deliveries fail with `sink_not_installed`.
 """
 
 import logging
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,11 +20,16 @@ from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1.sender import Sender
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
-from event_router.consumers.sinks.fields import KEY_VALUE_MAP, DestinationType, Shown
-from event_router.consumers.sinks.known import KNOWN
+from event_router.consumers.sinks.fields import (
+    KEY_VALUE_MAP,
+    DestinationType,
+    Fields,
+    Needs,
+    Shown,
+)
 from event_router.consumers.sinks.webhook_style import STANDARD, WebhookStyle
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import InvalidValue, Rejected
+from event_router.schemas.errors import Answer, InvalidValue, Rejected
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +57,8 @@ class SinkType(DestinationType, Protocol):
     """A sink's class.
 
     It may have a static method `merge_credentials` of its own, with the arguments of
-    `SinkTypes.merge_credentials` from `old` on.
+    `SinkTypes.merge_credentials` from `old` on; and `batch` and `deliver_many`, see
+    ports.BatchSink.
     """
 
     def __init__(
@@ -81,14 +89,15 @@ class Checked(NamedTuple):
 
 
 class SinkTypes:
-    """The sinks that are installed, by type, each imported when it is first needed; and the types
-    that are known without a sink.
+    """The types of destinations, each imported when it is first needed.
 
     What people enter for webhooks is checked for the style `webhooks`.
     """
 
     def __init__(
-        self, found: Mapping[str, EntryPoint | type[SinkType]], webhooks: WebhookStyle = STANDARD
+        self,
+        found: Mapping[str, EntryPoint | type[DestinationType]],
+        webhooks: WebhookStyle = STANDARD,
     ) -> None:
         self._found = dict(found)
         self._webhooks = webhooks
@@ -96,33 +105,42 @@ class SinkTypes:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The types that destinations may have."""
-        return tuple(sorted({*self._found, *KNOWN}))
+        return tuple(sorted(self._found))
 
     def is_installed(self, name: str) -> bool:
         """Whether its deliveries can succeed."""
-        try:
-            self.get(name)
-        except Rejected:
-            return False
-        return True
+        return not self.lack(name)
+
+    def lack(self, name: str) -> str:
+        """Why no delivery to destinations of this type can succeed, and the command that mends it;
+        '' when nothing is missing."""
+        if name not in self._found:
+            return f"no sink {name!r}; there are: {', '.join(self.names)}"
+        kind = self.described(name)
+        needs = needs_of(kind)
+        if issubclass(kind, _Broken):
+            return kind.description
+        if needs.missing:
+            modules = ", ".join(needs.missing)
+            return f"sink {name!r} needs {modules}: {needs.command}"
+        return "" if hasattr(kind, "deliver") else f"there is no sink for {name!r} yet"
 
     def described(self, name: str) -> type[DestinationType]:
         """What the type is made of. Raises InvalidValue for one that isn't known."""
-        if name not in self.names:
-            raise InvalidValue("type", name, f"one of {', '.join(self.names)}")
-        if name in KNOWN and not self.is_installed(name):
-            return KNOWN[name]
-        return self.get(name)
-
-    def get(self, name: str) -> type[SinkType]:
-        """Raises Rejected `sink_not_installed`, also for one whose requirements are missing."""
         found = self._found.get(name)
         if found is None:
-            installed = ", ".join(sorted(self._found))
-            raise Rejected("sink_not_installed", f"no sink {name!r}; there are: {installed}")
+            raise InvalidValue("type", name, f"one of {', '.join(self.names)}")
         if isinstance(found, EntryPoint):
             found = self._found[name] = _loaded(found)
         return found
+
+    def get(self, name: str) -> type[SinkType]:
+        """Raises Rejected `sink_not_installed`, also for one whose requirements are missing."""
+        lack = self.lack(name)
+        if lack:
+            answer = Answer("sink_not_installed", body=lack.encode())
+            raise Rejected("sink_not_installed", lack, answer=answer)
+        return cast("type[SinkType]", self.described(name))
 
     def check(
         self, name: str, config: Mapping[str, Any], credentials: Mapping[str, Any]
@@ -160,7 +178,7 @@ class SinkTypes:
         try:
             kind = self.described(destination.type)
             return kind.shown(_entered("config", kind.Config, destination.config))
-        except (Rejected, InvalidValue):
+        except InvalidValue:
             return Shown("")
 
 
@@ -169,12 +187,34 @@ def load_sinks(webhooks: WebhookStyle = STANDARD) -> SinkTypes:
     return SinkTypes({point.name: point for point in entry_points(group=GROUP)}, webhooks)
 
 
-def _loaded(point: EntryPoint) -> type[SinkType]:
+NOTHING = Needs("", ())
+
+
+def needs_of(kind: type[DestinationType]) -> Needs:
+    needs: Needs = getattr(kind, "needs", NOTHING)
+    return needs
+
+
+class _Broken:
+    """A type whose module can't be imported, which the description says."""
+
+    label: ClassVar[str]
+    description: ClassVar[str]
+    Config: ClassVar[type[BaseModel]] = Fields
+    Credentials: ClassVar[type[BaseModel]] = Fields
+
+    @staticmethod
+    def shown(_: Any) -> Shown:
+        return Shown("")
+
+
+def _loaded(point: EntryPoint) -> type[DestinationType]:
     try:
-        kind: type[SinkType] = point.load()
-    except ImportError as error:
+        kind: type[DestinationType] = point.load()
+    except (ImportError, AttributeError) as error:
         log.warning("sink.not_installed", extra={"sink": point.name, "detail": str(error)})
-        raise Rejected("sink_not_installed", f"sink {point.name!r}: {error}") from error
+        said = {"label": point.name, "description": f"sink {point.name!r}: {error}"}
+        return type("Broken", (_Broken,), said)
     return kind
 
 

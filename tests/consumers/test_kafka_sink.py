@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from event_router.consumers.kafka import METADATA_PATIENCE, KafkaConfig
+from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.ports import Producer, Sink
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.schemas.errors import InvalidValue, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place
 from tests import services
+from tests.contracts.sinks.test_kafka import records_of
 from tests.sinks import a_delivery, a_destination, local_resources
 
 SINKS = load_sinks()
-MISSING_SECONDS = METADATA_PATIENCE + 2
 
 
 @pytest.fixture
@@ -48,52 +48,24 @@ async def test_the_events_id_is_the_key(
     assert len({record.partition for record in records}) == 1
 
 
-async def test_it_logs_in_with_sasl(
-    faulty_kafka: services.Kafka, namespace: str, resources: SinkResources
+async def test_the_partition_key_is_what_the_template_finds(
+    kafka: services.Kafka, namespace: str, resources: SinkResources
 ) -> None:
-    await faulty_kafka.make_topics({namespace: 1})
+    await kafka.make_topics({namespace: 1})
     config = {
-        "brokers": faulty_kafka.sasl_bootstrap,
+        "brokers": kafka.bootstrap,
         "topic": namespace,
         "tls": False,
-        "sasl_mechanism": "plain",
+        "partition_key_template": "join('/', [metadata.region, data.customer.id])",
     }
-    credentials = {"username": services.SASL_USER, "password": services.SASL_PASSWORD}
-    sink = kafka_sink(resources, config, credentials)
-    assert (await sink.deliver(a_delivery())).code == "OK"
+    sink = kafka_sink(resources, config)
+    here: dict[str, Any] = {"metadata": {"region": "eu"}}
+    await sink.deliver(a_delivery("evt_1", b'{"customer": {"id": "c7"}}', **here))
+    await sink.deliver(a_delivery("evt_2", b'{"customer": {}}', **here))
+    await sink.deliver(a_delivery("evt_3", b"not JSON", **here))
     await sink.aclose()
-
-
-async def test_wrong_credentials_are_said_to_be_wrong(
-    faulty_kafka: services.Kafka, resources: SinkResources
-) -> None:
-    config = {
-        "brokers": faulty_kafka.sasl_bootstrap,
-        "topic": "t",
-        "tls": False,
-        "sasl_mechanism": "plain",
-    }
-    credentials = {"username": services.SASL_USER, "password": "guess"}
-    hasty = dataclasses.replace(resources, timeout=3.0)
-    sink = kafka_sink(hasty, config, credentials)
-    with pytest.raises(Unavailable) as caught:
-        await sink.deliver(a_delivery())
-    await sink.aclose()
-    assert caught.value.code == "kafka_authentication"
-    assert b"check user, password" in caught.value.answer.body
-    assert b"guess" not in caught.value.answer.body
-
-
-async def test_a_topic_that_is_not_there_is_said_to_be_missing(
-    kafka: services.Kafka, resources: SinkResources
-) -> None:
-    config = {"brokers": kafka.bootstrap, "topic": "nobody-made-this", "tls": False}
-    sink = kafka_sink(dataclasses.replace(resources, timeout=MISSING_SECONDS), config)
-    with pytest.raises(Unavailable) as caught:
-        await sink.deliver(a_delivery())
-    await sink.aclose()
-    assert caught.value.code == "kafka_unknown_topic"
-    assert b"nobody-made-this" in caught.value.answer.body
+    records = await records_of(kafka.bootstrap, namespace)
+    assert [record.key for record in records] == [b"eu/c7", b"evt_2", b"evt_3"]
 
 
 async def test_what_is_ours_replaces_metadata_and_an_events_own_the_destinations(
@@ -133,18 +105,6 @@ async def test_what_is_ours_replaces_metadata_and_an_events_own_the_destinations
     assert len(sent[0].headers) == 6
 
 
-async def test_a_payload_that_no_topic_takes_is_rejected(
-    kafka: services.Kafka, namespace: str, resources: SinkResources
-) -> None:
-    await kafka.make_topics({namespace: 1})
-    config = {"brokers": kafka.bootstrap, "topic": namespace, "tls": False}
-    sink = kafka_sink(resources, config)
-    with pytest.raises(TooLarge):
-        await sink.deliver(a_delivery(data=b"x" * (2 << 20)))
-    assert (await sink.deliver(a_delivery())).code == "OK"
-    await sink.aclose()
-
-
 async def test_one_broker_inside_refuses_the_cluster(resources: SinkResources) -> None:
     sink = kafka_sink(resources, {"brokers": "[::1]:9092, 10.0.0.1:9092", "topic": "t"})
     with pytest.raises(Unavailable, match=r"10\.0\.0\.1") as caught:
@@ -155,8 +115,8 @@ async def test_one_broker_inside_refuses_the_cluster(resources: SinkResources) -
 @pytest.mark.parametrize(
     ("entered", "security", "mechanism"),
     [
-        ({}, "ssl", "PLAIN"),
-        ({"tls": "false"}, "plaintext", "PLAIN"),
+        ({}, "sasl_ssl", "PLAIN"),
+        ({"tls": "false"}, "sasl_plaintext", "PLAIN"),
         ({"sasl_mechanism": "scram-sha-512"}, "sasl_ssl", "SCRAM-SHA-512"),
         ({"sasl_mechanism": "plain", "tls": False}, "sasl_plaintext", "PLAIN"),
     ],
@@ -164,6 +124,23 @@ async def test_one_broker_inside_refuses_the_cluster(resources: SinkResources) -
 async def test_what_is_entered_says_how_the_cluster_is_spoken_to(
     resources: SinkResources, entered: dict[str, Any], security: str, mechanism: str
 ) -> None:
+    opened = await opened_with(resources, entered, {"username": "u", "password": "p"})
+    assert opened.bootstrap == "127.0.0.1:1,127.0.0.1:2"
+    assert (opened.security, opened.sasl_mechanism) == (security, mechanism)
+    assert (opened.username, opened.password) == ("u", "p")
+
+
+@pytest.mark.parametrize(("tls", "security"), [(True, "ssl"), (False, "plaintext")])
+async def test_there_is_no_sasl_without_a_username(
+    resources: SinkResources, tls: bool, security: str
+) -> None:
+    entered = {"tls": tls, "sasl_mechanism": "scram-sha-256"}
+    assert (await opened_with(resources, entered, {})).security == security
+
+
+async def opened_with(
+    resources: SinkResources, entered: dict[str, Any], credentials: dict[str, Any]
+) -> KafkaConfig:
     opened: list[KafkaConfig] = []
 
     def refuse(config: KafkaConfig) -> Producer:
@@ -173,10 +150,8 @@ async def test_what_is_entered_says_how_the_cluster_is_spoken_to(
     config = {"brokers": "127.0.0.1:1,127.0.0.1:2", "topic": "t", **entered}
     asking = SinkResources(resources.sender, resources.resolver, refuse)
     with pytest.raises(Unavailable, match="enough"):
-        await kafka_sink(asking, config, {"username": "u", "password": "p"}).deliver(a_delivery())
-    assert opened[0].bootstrap == "127.0.0.1:1,127.0.0.1:2"
-    assert (opened[0].security, opened[0].sasl_mechanism) == (security, mechanism)
-    assert (opened[0].username, opened[0].password) == ("u", "p")
+        await kafka_sink(asking, config, credentials).deliver(a_delivery())
+    return opened[0]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +166,7 @@ async def test_what_is_entered_says_how_the_cluster_is_spoken_to(
         ({"topic": "a\n"}, "config.topic"),
         ({"tls": "maybe"}, "config.tls"),
         ({"sasl_mechanism": "gssapi"}, "config.sasl_mechanism"),
+        ({"partition_key_template": "data."}, "config.partition_key_template"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(entered: dict[str, Any], field: str) -> None:

@@ -1,12 +1,16 @@
 """How sinks are found."""
 
 from importlib.metadata import EntryPoint
+from typing import ClassVar
 
 import pytest
+from pydantic import BaseModel
 
+from event_router.consumers.sinks.fields import Fields, Needs, NoCredentials, Shown
 from event_router.consumers.sinks.kinds import GROUP, SinkTypes, load_sinks
 from event_router.consumers.sinks.webhook import WebhookSink
-from event_router.schemas.errors import InvalidValue, Rejected
+from event_router.schemas.delivery import Delivery
+from event_router.schemas.errors import Answer, InvalidValue, Rejected
 from tests.sinks import a_destination
 
 MISSING = SinkTypes({"cloud": EntryPoint("cloud", "no_such_module:Sink", GROUP)})
@@ -20,7 +24,7 @@ def test_ours_are_found_by_entry_point() -> None:
 
 
 def test_a_type_nobody_installed_is_rejected() -> None:
-    with pytest.raises(Rejected, match="there are: kafka, webhook") as caught:
+    with pytest.raises(Rejected, match=r"there are: aws_.*, kafka, .*webhook") as caught:
         load_sinks().get("carrier_pigeon")
     assert caught.value.code == "sink_not_installed"
 
@@ -31,11 +35,60 @@ def test_a_type_whose_requirements_are_missing_is_rejected_and_says_which() -> N
     assert caught.value.code == "sink_not_installed"
 
 
-def test_a_type_that_is_known_is_described_without_its_sink() -> None:
-    missing = SinkTypes({"aws_sqs": EntryPoint("aws_sqs", "no_such_module:Sink", GROUP)})
-    assert not missing.is_installed("aws_sqs")
-    assert missing.described("aws_sqs").label == "AWS SQS"
-    assert SinkTypes({"aws_sqs": WebhookSink}).described("aws_sqs") is WebhookSink
+class Fax:
+    """A type whose library isn't installed."""
+
+    label: ClassVar[str] = "Fax"
+    description: ClassVar[str] = "Send events by fax"
+    Config: ClassVar[type[BaseModel]] = Fields
+    Credentials: ClassVar[type[BaseModel]] = NoCredentials
+    needs = Needs("fax", ("no_such_module.of_ours", "asyncio"))
+
+    @staticmethod
+    def shown(_: Fields) -> Shown:
+        return Shown("a machine")
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        return Answer("OK")
+
+
+class Pigeon(Fax):
+    needs = Needs("", ())
+
+
+def test_a_type_without_its_library_is_described_and_says_how_to_install_it() -> None:
+    sinks = SinkTypes({"fax": Fax, "pigeon": Pigeon})
+    assert (sinks.is_installed("fax"), sinks.is_installed("pigeon")) == (False, True)
+    assert sinks.described("fax").label == "Fax"
+    assert sinks.check("fax", {}, {}) == ({}, {})
+    destination = a_destination("fax", {}, {})
+    assert sinks.shown(destination) == ("a machine", None)
+    with pytest.raises(Rejected) as caught:
+        sinks.get("fax")
+    assert caught.value.code == "sink_not_installed"
+    assert caught.value.answer.body.decode() == (
+        "sink 'fax' needs no_such_module.of_ours: pip install 'event-router[fax]'"
+    )
+
+
+def test_a_type_without_a_sink_is_described_and_not_installed() -> None:
+    sinks = SinkTypes({"idea": Idea})
+    assert sinks.check("idea", {}, {}) == ({}, {})
+    with pytest.raises(Rejected, match="there is no sink for 'idea' yet"):
+        sinks.get("idea")
+
+
+class Idea:
+    """A type that nobody has written a sink for."""
+
+    label: ClassVar[str] = "Idea"
+    description: ClassVar[str] = "Think of events"
+    Config: ClassVar[type[BaseModel]] = Fields
+    Credentials: ClassVar[type[BaseModel]] = NoCredentials
+
+    @staticmethod
+    def shown(_: Fields) -> Shown:
+        return Shown("somewhere")
 
 
 def test_a_person_who_misspells_a_type_reads_which_there_are() -> None:

@@ -1,0 +1,77 @@
+"""Ports that misbehave, and the connections that this process makes."""
+
+import asyncio
+import os
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+@contextmanager
+def refusing_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that nobody listens on, and nobody else gets meanwhile."""
+    with socket.socket() as held:
+        held.bind((HOST, 0))
+        yield held.getsockname()[1]
+
+
+@asynccontextmanager
+async def silent_port() -> AsyncIterator[int]:
+    """A port of 127.0.0.1 that takes connections and all that is sent, and never answers."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        while await reader.read(1 << 16):
+            pass
+
+    server = await asyncio.start_server(listen, HOST, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0)
+
+
+class Connects:
+    """How many connections Python's sockets have begun, while it counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._counting = False
+        sys.addaudithook(self._heard)  # there is no way to take one back
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        self.count, self._counting = 0, True
+        try:
+            yield
+        finally:
+            self._counting = False
+
+    def _heard(self, event: str, _: tuple[object, ...]) -> None:
+        if self._counting and event == "socket.connect":
+            self.count += 1
+
+
+CONNECTS = Connects()
+
+
+def open_sockets() -> set[tuple[int, int]]:
+    """The sockets that this process has open."""
+    found = set()
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208  Path would make an object of each
+        try:
+            known = Path(f"/dev/fd/{name}").stat()
+        except OSError:  # that of the listing itself
+            continue
+        if stat.S_ISSOCK(known.st_mode):
+            found.add((known.st_dev, known.st_ino))
+    return found

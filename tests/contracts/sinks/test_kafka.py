@@ -1,0 +1,80 @@
+"""Kafka topics, on Apache Kafka."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from event_router.consumers.kafka import METADATA_PATIENCE
+from event_router.consumers.testing import (
+    Arrived,
+    BatchContract,
+    SinkCase,
+    Trouble,
+    a_delivery,
+    refusing_port,
+    silent_port,
+)
+from tests import services
+
+
+async def records_of(bootstrap: str, topic: str) -> list[Any]:
+    """All records of the topic's only partition."""
+    partition = TopicPartition(topic, 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer.assign([partition])
+    await consumer.start()
+    try:
+        (end,) = (await consumer.end_offsets([partition])).values()
+        records: list[Any] = []
+        while len(records) < end:
+            records += [await consumer.getone()]
+        return records
+    finally:
+        await consumer.stop()
+
+
+def arrived_as(record: Any) -> Arrived:
+    headers = {name: value.decode() for name, value in record.headers}
+    return Arrived(
+        record.value, headers["event-id"], headers["topic"], headers["content-type"], headers
+    )
+
+
+class TestKafka(BatchContract):
+    type = "kafka"
+    without: ClassVar = {"throttling": "a broker with a quota answers late instead of refusing"}
+
+    @pytest.fixture
+    async def case(self, faulty_kafka: services.Kafka) -> AsyncIterator[SinkCase]:
+        kafka, topic = faulty_kafka, services.unique()
+        await kafka.make_topics({topic: 1})
+        config = {"brokers": kafka.sasl_bootstrap, "topic": topic, "tls": False}
+        credentials = {"username": services.SASL_USER, "password": services.SASL_PASSWORD}
+
+        async def arrived() -> list[Arrived]:
+            return [arrived_as(record) for record in await records_of(kafka.bootstrap, topic)]
+
+        async with AsyncExitStack() as stack:
+            silent = await stack.enter_async_context(silent_port())
+            refusing = stack.enter_context(refusing_port())
+            yield SinkCase(
+                config,
+                arrived,
+                {
+                    "wrong_credentials": Trouble(
+                        credentials={**credentials, "password": "a-wrong-guess"}, seconds=3.0
+                    ),
+                    "missing_target": Trouble(
+                        {**config, "topic": "nobody-made-this"}, seconds=METADATA_PATIENCE + 2
+                    ),
+                    "refused_connection": Trouble(
+                        {**config, "brokers": f"127.0.0.1:{refusing}"}, seconds=0.5
+                    ),
+                    "time_out": Trouble({**config, "brokers": f"127.0.0.1:{silent}"}, seconds=0.5),
+                    "too_large": Trouble(delivery=a_delivery(data=b"x" * (2 << 20))),
+                },
+                credentials,
+            )
