@@ -1,7 +1,8 @@
-"""The whole pipeline: events into Kafka on one side, HTTP requests out of it on the other.
+"""The whole pipeline: events into Kafka or the API on one side, HTTP requests out on the other.
 
     python -m benchmarks.pipeline closed --events 50000
     python -m benchmarks.pipeline open --rate 400 --seconds 30
+    python -m benchmarks.pipeline open --rate 400 --http   # published over HTTP
     python -m benchmarks.pipeline idle --seconds 30
     python -m benchmarks.pipeline all --write      # every case, into docs/performance.md
 
@@ -25,10 +26,11 @@ from benchmarks.bed import Bed, Database, Kind, laid
 from benchmarks.children import report, start
 from benchmarks.document import write_between_markers
 from event_router.router.child import free_port
-from tests.system import ROLES
+from tests.system import API_KEY, ROLES
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 SETTLE = 3.0
+CONNECTIONS = 64  # of the producer over HTTP
 
 Shape = Literal["closed", "open", "idle"]
 
@@ -45,6 +47,7 @@ class Case:
     fanout: int = 1
     rate: float = 0.0
     seconds: float = 30.0
+    http: bool = False
 
     @property
     def name(self) -> str:
@@ -52,7 +55,8 @@ class Case:
         if self.shape == "idle":
             return f"idle ({services})"
         load = f"{self.events:,} events" if self.shape == "closed" else f"{self.rate:g}/s"
-        return f"{load}, fan-out {self.fanout}, {self.size} B ({services})"
+        published = " over HTTP" if self.http else ""
+        return f"{load}{published}, fan-out {self.fanout}, {self.size} B ({services})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +123,22 @@ async def _run(case: Case, bed: Bed, port: int) -> tuple[dict[str, Any], dict[st
     """What the producer and the receiver report."""
     expected = case.events * case.fanout
     receiver = await start("benchmarks.receiver", port, expected)
-    settings, topic = bed.system.settings, bed.system.topics.events
-    idempotent = str(settings.kafka_idempotent).lower()
-    producer = await start(
-        "benchmarks.producer",
-        settings.kafka, topic, case.events, case.size, case.rate, idempotent,
-    )  # fmt: skip
+    producer = await start(*(_to_http if case.http else _to_kafka)(case, bed))
     produced = json.loads(await report(producer, 600))
     return produced, json.loads(await report(receiver, 120))
+
+
+def _to_kafka(case: Case, bed: Bed) -> tuple[Any, ...]:
+    settings, topic = bed.system.settings, bed.system.topics.events
+    idempotent = str(settings.kafka_idempotent).lower()
+    load = (case.events, case.size, case.rate)
+    return "benchmarks.producer", settings.kafka, topic, *load, idempotent
+
+
+def _to_http(case: Case, bed: Bed) -> tuple[Any, ...]:
+    load = (case.events, case.size, case.rate)
+    port = bed.system.settings.api_port
+    return "benchmarks.http_producer", "127.0.0.1", port, API_KEY, *load, CONNECTIONS
 
 
 def median(results: list[Result]) -> Result:
@@ -186,6 +198,8 @@ ALL = (
     Case("closed", fanout=10, events=10_000),
     Case("open", rate=400, seconds=30, events=12_000),
     Case("open", rate=1000, seconds=20, events=20_000),
+    Case("closed", http=True, events=30_000),
+    Case("open", rate=400, seconds=30, events=12_000, http=True),
     Case("idle", seconds=30),
     Case("closed", kafka="embedded"),
     Case("open", kafka="embedded", rate=400, seconds=30, events=12_000),
@@ -202,6 +216,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fanout", type=int, default=1, help="destinations of each event (1)")
     parser.add_argument("--rate", type=float, default=400, help="events/s of an open run (400)")
     parser.add_argument("--seconds", type=float, default=30, help="of an open or idle run (30)")
+    parser.add_argument("--http", action="store_true", help="publish over HTTP, not to Kafka")
     parser.add_argument("--runs", type=int, default=1, help="runs of each case; medians (1)")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     return parser.parse_args()
@@ -215,7 +230,7 @@ def _cases(given: argparse.Namespace) -> tuple[Case, ...]:
     return (
         Case(
             given.shape, given.kafka, given.database, events, given.size, given.fanout, rate,
-            given.seconds,
+            given.seconds, given.http,
         ),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
     python -m benchmarks.producer BOOTSTRAP TOPIC COUNT SIZE RATE IDEMPOTENT
 
 RATE 0 means as fast as it can. Prints one JSON line: when it began and ended, and its CPU seconds.
+`benchmarks.http_producer` does the same over HTTP.
 """
 
 import asyncio
@@ -24,16 +25,21 @@ BATCH = 500
 TICK = 0.001
 
 
+def payload(number: int, size: int, sent: int) -> bytes:
+    """What the receiver tells the latency by; `sent` in ns."""
+    head = f'{{"sent":{sent},"n":{number},"pad":"'
+    return (head + "x" * max(size - len(head) - 2, 0) + '"}').encode()
+
+
 def message(number: int, size: int, topic: str) -> Message:
     sent = time.time_ns()
-    head = f'{{"sent":{sent},"n":{number},"pad":"'
     event = NewEvent(
         tenant="bench",
         id=f"e{number}-{sent}",
         source="benchmark",
         topic="order.created",
         time=rfc3339(sent // 1_000_000),
-        data=(head + "x" * max(size - len(head) - 2, 0) + '"}').encode(),
+        data=payload(number, size, sent),
         generated_id=True,
     )
     return event_message(event, topic)
