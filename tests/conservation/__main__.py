@@ -11,12 +11,17 @@ import tempfile
 from pathlib import Path
 
 from tests.conservation.faults import FAULTS, Unknown, chosen
-from tests.conservation.report import show, shown, write
+from tests.conservation.report import show, show_burst, shown, write, write_burst
+from tests.conservation.retry_burst import retry_burst
 from tests.conservation.storm import Plan, Result, begin, run
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.conservation", description=__doc__)
+    parser.add_argument(
+        "what", nargs="?", choices=("faults", "retry-burst"), default="faults",
+        help="faults at random (default), or 6,000 events to a destination that comes back",
+    )  # fmt: skip
     parser.add_argument("--minutes", type=float, default=5, help="how long faults strike (5)")
     parser.add_argument("--seed", type=int, help="of the events and of the faults (any)")
     parser.add_argument("--faults", default="all", help="all, or names, comma-separated (all)")
@@ -33,6 +38,25 @@ async def _shown(plan: Plan, folder: Path) -> Result:
         return await run(plan, now, folder)
 
 
+def _storm(given: argparse.Namespace, seed: int, folder: Path) -> bool:
+    """Whether everything was conserved."""
+    faults = chosen(given.faults, given.database)
+    plan = Plan(seed, given.minutes * 60, faults, given.rate, given.database)
+    result = asyncio.run(_shown(plan, folder))
+    show(result)
+    if given.write:
+        write(result, f"python -m tests.conservation {shlex.join(sys.argv[1:])}")
+    return not result.problems
+
+
+def _burst(given: argparse.Namespace, seed: int, folder: Path) -> bool:
+    result = asyncio.run(retry_burst(seed, folder, given.database))
+    show_burst(result)
+    if given.write:
+        write_burst(result)
+    return not result.problems
+
+
 def main() -> int:
     given = _arguments()
     if given.list_faults:
@@ -40,22 +64,16 @@ def main() -> int:
             sys.stdout.write(f"{one.name:20} {one.about}\n")
         return 0
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
+    folder = Path(tempfile.mkdtemp(prefix="event-router-conservation-"))
+    sys.stderr.write(f"seed {seed}; logs of all processes in {folder}\n")
     try:
-        faults = chosen(given.faults, given.database)
+        good = (_burst if given.what == "retry-burst" else _storm)(given, seed, folder)
     except Unknown as unknown:
         sys.stderr.write(f"{unknown}\n")
         return 2
-    folder = Path(tempfile.mkdtemp(prefix="event-router-conservation-"))
-    sys.stderr.write(f"seed {seed}; logs of all processes in {folder}\n")
-    plan = Plan(seed, given.minutes * 60, faults, given.rate, given.database)
-    result = asyncio.run(_shown(plan, folder))
-    show(result)
-    if given.write:
-        write(result, f"python -m tests.conservation {shlex.join(sys.argv[1:])}")
-    if result.problems:
-        return 1
-    shutil.rmtree(folder)
-    return 0
+    if good:
+        shutil.rmtree(folder)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the faults are thrown at: services of our own, the router's processes, and receivers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,13 @@ class Bed:
 
 
 @asynccontextmanager
-async def laid(ledger: Ledger, folder: Path, database: Database, **more: str) -> AsyncIterator[Bed]:
+async def laid(
+    ledger: Ledger,
+    folder: Path,
+    database: Database,
+    processes: Sequence[str] = PROCESSES,
+    **more: str,
+) -> AsyncIterator[Bed]:
     """Everything is started and ready; all of it is gone afterwards. `more` are settings, without
     their `ROUTER_`."""
     async with AsyncExitStack() as stack:
@@ -93,7 +99,7 @@ async def laid(ledger: Ledger, folder: Path, database: Database, **more: str) ->
         clocks = faked_clocks(FAKETIME[0]) if FAKETIME else {}
         roles = Roles(folder, {**env, **clocks}, settings.api_port)
         stack.push_async_callback(roles.stop)
-        for name in PROCESSES:
+        for name in processes:
             await roles.start(name)
         late = await roles.ready(READY)
         assert not late, late

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ class Ledger:
 
     seed: int
     destinations: list[Destination]
+    make: Callable[[int, int], Issued] = issue
     issued: dict[int, Issued] = field(default_factory=dict)
     accepted: dict[int, str | None] = field(default_factory=dict)
     rubbish: set[str] = field(default_factory=set)
@@ -42,7 +43,7 @@ class Ledger:
 
     def issue(self) -> Issued:
         """The next event: issued from now on, owed once it is accepted."""
-        event = issue(self.seed, len(self.issued))
+        event = self.make(self.seed, len(self.issued))
         self.issued[event.number] = event
         return event
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.document import write_between_markers
+from tests.conservation.retry_burst import Burst
 from tests.conservation.storm import Now, Result
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
@@ -98,9 +99,9 @@ def show(result: Result) -> None:
         figures.add_row(name, figure)
     console.print(faults, figures)
     for line in result.repeats.other[:10]:
-        console.print(f"again: {line}", highlight=False)
+        console.print(f"again: {line}", highlight=False, markup=False)
     for line in result.problems:
-        console.print(f"[red]PROBLEM[/] {line}", highlight=False)
+        console.print(f"PROBLEM {line}", highlight=False, style="red", markup=False)
     if not result.problems:
         console.print("nothing was lost")
 
@@ -121,3 +122,31 @@ def write(result: Result, command: str) -> None:
         *(f"| {' | '.join(row)} |" for row in by_fault(result)),
     ]
     write_between_markers(DOCUMENT, f"conservation {plan.database}", "\n".join(lines))
+
+
+def show_burst(result: Burst) -> None:
+    console = Console()
+    figures = Table("", "", show_header=False)
+    for name, figure in burst_figures(result):
+        figures.add_row(name, figure)
+    console.print(figures)
+    for line in result.problems:
+        console.print(f"PROBLEM {line}", highlight=False, style="red", markup=False)
+
+
+def burst_figures(result: Burst) -> list[tuple[str, str]]:
+    """Name and figure."""
+    return [
+        ("events", f"{result.events:,}"),
+        ("refused attempts", f"{result.refused:,}"),
+        ("lost", f"{result.lost:,}"),
+        ("duplicates", f"{result.duplicates:,}"),
+        ("what was refused was delivered, after recovery", f"{result.caught_up:.1f} s"),
+        ("everything was delivered, after recovery", f"{result.complete:.1f} s"),
+        ("everything was delivered, after the last event", f"{result.behind:.1f} s"),
+    ]
+
+
+def write_burst(result: Burst) -> None:
+    lines = ["| | |", "|---|---|", *(f"| {' | '.join(row)} |" for row in burst_figures(result))]
+    write_between_markers(DOCUMENT, "retry burst", "\n".join(lines))

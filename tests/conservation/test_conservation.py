@@ -1,4 +1,4 @@
-"""A mix of all faults, as a person runs it."""
+"""The harness, as a person runs it."""
 
 import subprocess
 import sys
@@ -20,3 +20,8 @@ def conserved(*arguments: str) -> None:
 @pytest.mark.timeout(LONGEST + 60)
 def test_whatever_breaks_nothing_is_lost() -> None:
     conserved("--minutes", f"{MINUTES}", "--seed", "7")
+
+
+@pytest.mark.timeout(LONGEST + 60)
+def test_a_burst_of_retries_is_neither_lost_nor_repeated() -> None:
+    conserved("retry-burst", "--seed", "7", "--database", "sqlite")
