@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.conservation.bed import Bed, Database, laid
 from tests.conservation.events import destinations
-from tests.conservation.faults import Fault
+from tests.conservation.fault import Fault
 from tests.conservation.ledger import Ledger, Pair
 from tests.conservation.logged import Logged, read_dead, read_log
 from tests.conservation.producers import Producers, client
