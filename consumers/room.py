@@ -7,7 +7,9 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 - Those that aren't, new ones included, share half of the slots among them, each alike and none
   with more than a sixteenth. The first slot of each is exempt, so that it can show what it is.
 - A trusted one may have an eighth of the slots. With every quick answer while that isn't enough
-  it may have one more, as long as half of all slots are free; until it needed none of them.
+  it may have one more, as long as half of all slots are free; until it needed none of them. Not
+  one that answers `AT_ONCE`: what it waits for is this worker, and the more of its attempts run
+  together the longer everybody does.
 - Who has more than an eighth of an eighth leaves the last quarter of all slots to others.
 - Who has a limit of its own has no room beyond it (`rates.py`).
 """
@@ -20,6 +22,8 @@ from event_router.consumers.rates import Rates
 from event_router.schemas.delivery import DestinationKey
 
 SHARE = 8
+AT_ONCE = 10
+"""ms. An eighth of 500 slots, each used so often, is more than a worker can do."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,7 @@ class Room:
     probed: dict[DestinationKey, int] = field(default_factory=dict)
     grown: dict[DestinationKey, int] = field(default_factory=dict)
     filled: set[DestinationKey] = field(default_factory=set)
+    quick: dict[DestinationKey, float] = field(default_factory=dict)
     taken: int = 0
     doubtful: dict[DestinationKey, int] = field(default_factory=dict)
     doubtful_taken: int = 0
@@ -98,11 +103,12 @@ class Room:
             self.trusted.remove(key)
             self.grown.pop(key, None)
             self.filled.discard(key)
+            self.quick.pop(key, None)
             self.doubtful[key] = self.running[key]
             self.doubtful_taken += self.running[key]
 
-    def give(self, key: DestinationKey, *, slow: bool) -> None:
-        """An attempt has ended, which `mark_slow` was called for or not."""
+    def give(self, key: DestinationKey, *, slow: bool, took: int) -> None:
+        """An attempt has ended after so many ms, which `mark_slow` was called for or not."""
         _count_down(self.running, key)
         self.taken -= 1
         if key not in self.trusted:
@@ -113,16 +119,20 @@ class Room:
         elif key not in self.slow:
             self.trusted.add(key)
             self.doubtful_taken -= self.doubtful.pop(key, 0)
-            self._grow(key)
+            self._grow(key, took)
 
-    def _grow(self, key: DestinationKey) -> None:
-        """One more, if all that it may have were in use since it last had none in use."""
-        if key in self.filled:
+    def _grow(self, key: DestinationKey, took: int) -> None:
+        """One more, if all that it may have were in use since it last had none in use, and its
+        quick answers take their time."""
+        before = self.quick.get(key, took)
+        self.quick[key] = min(took, before + (took - before) / 16)
+        if key in self.filled and self.quick[key] >= AT_ONCE:
             self.grown[key] = min(self.grown.get(key, self.cap) + 1, max(self.slots // 2, self.cap))
         if key not in self.running:
             if key not in self.filled:
                 self.grown.pop(key, None)
             self.filled.discard(key)
+            del self.quick[key]
 
     def succeeded(self, key: DestinationKey, now: int) -> None:
         """Closes its circuit once that has had its time. A success before is that of an attempt

@@ -13,8 +13,10 @@ from event_router.schemas.delivery import DestinationKey
 DRAGS_AFTER = 500
 LOOK = 250
 """Between looks at what drags on, and at what waits; ms, as all times here."""
-SOON = 25
+GATHER = 25
 """From a slot that is given back to the look at what waits."""
+SOON = 5
+"""The same, when one that is trusted waits for a slot."""
 
 Took = Callable[[int], int | None]
 """How long an attempt that begins now takes; None: until it times out."""
@@ -52,6 +54,7 @@ class Simulation:
         self._queues: dict[DestinationKey, list[tuple[int, int, int]]] = defaultdict(list)
         self._running: set[Attempt] = set()
         self._looking = False
+        self._slot_is_wanted = False
         self._tick()
 
     def at(self, when: int, what: Callable[[], None]) -> None:
@@ -100,7 +103,7 @@ class Simulation:
     def _end(self, attempt: Attempt, *, failed: bool) -> None:
         key = attempt.key
         self._running.remove(attempt)
-        self.room.give(key, slow=attempt.slow)
+        self.room.give(key, slow=attempt.slow, took=self.now - attempt.began)
         self.ended[key] += 1
         if failed:
             self.room.failed(key, self.now, None)
@@ -112,7 +115,7 @@ class Simulation:
             self.waits[key].append(self.now - attempt.arrived)
         if not self._looking and any(self._queues.values()):
             self._looking = True
-            self.at(self.now + SOON, self._pull)
+            self.at(self.now + (SOON if self._slot_is_wanted else GATHER), self._pull)
 
     def _tick(self) -> None:
         for attempt in self._running:
@@ -124,6 +127,7 @@ class Simulation:
 
     def _pull(self) -> None:
         self._looking = False
+        self._slot_is_wanted = False
         due = [key for key, queue in self._queues.items() if queue and queue[0][0] <= self.now]
         for key in due:
             share = max((self.slots - self.room.taken) // len(due), 1)
@@ -132,3 +136,4 @@ class Simulation:
                 if queue and queue[0][0] <= self.now:
                     _, arrived, number = heapq.heappop(queue)
                     self._start(key, arrived, number)
+            self._slot_is_wanted |= key in self.room.trusted and not self.room.free(key, self.now)

@@ -129,7 +129,8 @@ class Attempts:
             outcome, answer = "failed", Answer("sink_error")
         finally:
             self.running.discard(job)
-            self.room.give(head.key, slow=job.slow)
+            took = round((self.monotonic() - job.began) * 1000)
+            self.room.give(head.key, slow=job.slow, took=took)
         kind = destination.type if destination else ""
         self._end(job, self._attempt_head(job, kind, outcome, answer, retry_after))
 

@@ -34,6 +34,7 @@ class DuePull:
     shards: frozenset[int] = frozenset()
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _next_token: float = math.inf
+    _slot_is_wanted: bool = False
 
     def freed(self) -> None:
         self._freed.set()
@@ -47,8 +48,10 @@ class DuePull:
                 await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
-        """For a slot, or for tokens of a destination that has waited for nothing else."""
-        shortest = self.limits.poll_every / 10
+        """For a slot, or for tokens of a destination that has waited for nothing else. Slots that
+        come free within a moment are filled together; a short one while somebody waits for them
+        who gives them back at once, as it costs that one so many deliveries."""
+        shortest = self.limits.poll_every / (50 if self._slot_is_wanted else 10)
         longest = max(min(self.limits.poll_every, self._next_token), shortest)
         try:
             async with asyncio.timeout(longest):
@@ -61,13 +64,14 @@ class DuePull:
         """Starts what is due and has room; how many that were."""
         limits = self._limits()
         self._next_token = math.inf
+        self._slot_is_wanted = False
         look = await persist("redis", lambda: self.schedule.due(self.shards, limits), self.health)
         due = [one for one in look.due if one.at <= look.now]
         if not due:
             return 0
         views = await self.admission.views({one.destination.tenant for one in due})
         await self.admission.learn({one.destination for one in due})
-        claims = [claim for one in due if (claim := await self._claim_for(one, views, len(due)))]
+        claims = await self._claims(due, views)
         if not claims:
             return 0
         claimed = await persist(
@@ -88,14 +92,26 @@ class DuePull:
                 limits[shard] += 1
         return limits
 
+    async def _claims(self, due: Sequence[Due], views: Mapping[str, TenantView]) -> list[Claim]:
+        """As many as there are slots, in equal shares; who is due the longest comes first."""
+        left = self.limits.slots - self.room.taken
+        share = max(left // len(due), 1)
+        claims = []
+        for one in sorted(due, key=lambda one: one.at):
+            claim = await self._claim_for(one, views, min(share, left))
+            if claim:
+                claims.append(claim)
+                disabled = _is_disabled(_destination(one.destination, views))
+                left -= 0 if disabled else claim.count
+        return claims
+
     async def _claim_for(
-        self, due: Due, views: Mapping[str, TenantView], waiting: int
+        self, due: Due, views: Mapping[str, TenantView], most: int
     ) -> Claim | None:
-        """A fair share for one of `waiting` destinations, and of a disabled one some, to see how
-        old they are; the door is shut on those that can't be served, so that they don't come up
-        again at every look."""
+        """At most so many, and of a disabled one some, to see how old they are; the door is shut
+        on those that can't be served, so that they don't come up again at every look."""
         key = due.destination
-        destination = views[key.tenant].destinations.get(key.destination)
+        destination = _destination(key, views)
         now = self.clock()
         if _is_disabled(destination):
             return Claim(key, self.limits.aged_at_once, self.limits.claim_bytes)
@@ -105,10 +121,11 @@ class DuePull:
             return None
         if not self._is_worth_it(key, destination, now):
             return None
-        free = self.room.free(key, now)
-        share = max((self.limits.slots - self.room.taken) // waiting, 1)
-        count = min(free, share)
-        return Claim(key, count, self.limits.claim_bytes) if count else None
+        count = min(self.room.free(key, now), most)
+        if not count:
+            self._slot_is_wanted |= key in self.room.trusted
+            return None
+        return Claim(key, count, self.limits.claim_bytes)
 
     def _is_worth_it(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
         """Whether there are tokens; if not, or not enough, there will be soon."""
@@ -131,13 +148,14 @@ class DuePull:
         await persist("redis", lambda: self.schedule.door(key, seconds), self.health)
 
     def _start(self, claimed: Claimed, views: Mapping[str, TenantView]) -> bool:
-        """False when it has to wait on: its destination is disabled, or another worker's by now."""
+        """False when it has to wait on: its destination is disabled, or another worker's by now,
+        or what came meanwhile has taken the slots."""
         head = claimed.delivery.head
-        destination = views[head.tenant].destinations.get(head.destination)
+        destination = _destination(head.key, views)
         if _is_disabled(destination):
             if not self.attempts.is_too_old(head):
                 return False
-        elif destination is not None and not self.room.rates.free(head.key, self.clock()):
+        elif destination is not None and not self.room.free(head.key, self.clock()):
             return False
         self.attempts.start(claimed.delivery, destination, lease=claimed.lease)
         return True
@@ -150,8 +168,12 @@ class DuePull:
         held = [Held(one.delivery, one.lease) for one in claimed]
         await persist("redis", lambda: self.schedule.hold(held, 0.0), self.health)
         for key in {one.delivery.head.key for one in claimed}:
-            if _is_disabled(views[key.tenant].destinations.get(key.destination)):
+            if _is_disabled(_destination(key, views)):
                 await self._shut(key, MAX_DOOR)
+
+
+def _destination(key: DestinationKey, views: Mapping[str, TenantView]) -> Destination | None:
+    return views[key.tenant].destinations.get(key.destination)
 
 
 def _is_disabled(destination: Destination | None) -> bool:

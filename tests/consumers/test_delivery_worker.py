@@ -204,6 +204,21 @@ async def test_what_waits_long_is_parked_and_comes_back_when_there_is_room() -> 
     assert set(world.receiver.received.values()) == {1}
 
 
+async def test_what_is_due_for_many_takes_no_more_slots_than_there_are() -> None:
+    world = World(fast_clock)
+    names = [f"d{number}" for number in range(30)]
+    world.directory.put(*map(destination, names))
+    world.receiver.delay = lambda: 0.02
+    await world.schedule.park([Parked(delivery(f"e{n}", to), 0) for to in names for n in range(2)])
+    most = 0
+    async with working(world, replace(LIMITS, slots=4)) as worker:
+        while len(attempts(world)) < 60:
+            most = max(most, len(worker.running))
+            await asyncio.sleep(0.001)
+    assert most == 4
+    assert set(world.receiver.received.values()) == {1}
+
+
 async def test_told_to_park_it_attempts_nothing_new() -> None:
     world = World(fast_clock)
     world.directory.put(destination("d"))

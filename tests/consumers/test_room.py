@@ -25,7 +25,7 @@ def trusted(room: Room, *keys: DestinationKey) -> None:
     """Each has had an attempt that ended soon."""
     for key in keys:
         room.take(key)
-        room.give(key, slow=False)
+        room.give(key, slow=False, took=100)
 
 
 def test_a_trusted_destination_has_an_eighth_of_the_slots_and_a_new_one_half_of_that() -> None:
@@ -43,9 +43,22 @@ def test_quick_answers_make_room_for_more_up_to_half_of_the_slots() -> None:
     trusted(room, A, B)
     for _ in range(100):
         filled(room, A, room.free(A, NOW))
-        room.give(A, slow=False)
+        room.give(A, slow=False, took=100)
     assert room.running[A] + room.free(A, NOW) == 40
     assert room.free(B, NOW) == 10
+
+
+def test_who_answers_at_once_has_enough_with_its_share() -> None:
+    room = Room(80)
+    trusted(room, A)
+    for _ in range(100):
+        filled(room, A, room.free(A, NOW))
+        room.give(A, slow=False, took=5)
+    assert room.running[A] + room.free(A, NOW) == 10
+    for _ in range(100):
+        filled(room, A, room.free(A, NOW))
+        room.give(A, slow=False, took=40)
+    assert room.running[A] + room.free(A, NOW) == 40, "one quick answer isn't held against it"
 
 
 def test_who_did_not_need_more_has_its_share_again() -> None:
@@ -53,7 +66,7 @@ def test_who_did_not_need_more_has_its_share_again() -> None:
     trusted(room, A)
     filled(room, A, 10)
     for _ in range(10):
-        room.give(A, slow=False)
+        room.give(A, slow=False, took=100)
     assert room.free(A, NOW) == 20
     trusted(room, A)
     assert room.free(A, NOW) == 10
@@ -75,9 +88,9 @@ def test_an_attempt_that_drags_on_ends_the_trust_until_one_ends_soon() -> None:
     filled(room, A, 1, slow=True)
     assert room.free(A, NOW) == 4
     filled(room, A, 1)
-    room.give(A, slow=False)
+    room.give(A, slow=False, took=100)
     assert room.free(A, NOW) == 4
-    room.give(A, slow=True)
+    room.give(A, slow=True, took=600)
     assert room.free(A, NOW) == 5
     trusted(room, A)
     assert room.free(A, NOW) == 10
@@ -111,7 +124,7 @@ def test_those_that_are_not_trusted_share_half_of_the_slots_alike() -> None:
     assert room.free(slow[0], NOW) == 0
     assert room.free(A, NOW) == 1
     assert room.free(B, NOW) == 10
-    room.give(slow[0], slow=True)
+    room.give(slow[0], slow=True, took=600)
     assert room.free(slow[0], NOW) == 1
 
 
@@ -212,10 +225,15 @@ class Model(RuleBasedStateMachine):
             self.attempts[index] = (key, True)
 
     @precondition(lambda self: self.attempts)
-    @rule(data=st.data(), well=st.booleans(), retry_after=st.none() | st.integers(0, 90_000))
-    def end(self, data: st.DataObject, well: bool, retry_after: int | None) -> None:
+    @rule(
+        data=st.data(),
+        took=st.integers(0, 400),
+        well=st.booleans(),
+        retry_after=st.none() | st.integers(0, 90_000),
+    )
+    def end(self, data: st.DataObject, took: int, well: bool, retry_after: int | None) -> None:
         key, slow = self.attempts.pop(data.draw(st.integers(0, len(self.attempts) - 1)))
-        self.room.give(key, slow=slow)
+        self.room.give(key, slow=slow, took=took)
         if well:
             self.room.succeeded(key, self.now)
         else:
