@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from event_router.router import cli_dead, cli_secrets
+from event_router.router import cli_dead, cli_publish, cli_secrets
 from event_router.schemas.errors import EventRouterError
 
 if TYPE_CHECKING:
@@ -95,25 +95,8 @@ def sweep(
     typer.echo(f"{counts.missing} missing, {counts.parked} parked, {counts.refused} had no room")
 
 
-@app.command()
-def publish(
-    tenant: Annotated[str, typer.Option(help="The event's tenant.")],
-    topic: Annotated[
-        str | None, typer.Option(help="The event's topic, as in order.created.")
-    ] = None,
-    data: Annotated[str, typer.Option(help="The payload, JSON; - reads standard input.")] = "-",
-    event_id: Annotated[
-        str | None, typer.Option("--id", help="The event's id: a second publish is a duplicate.")
-    ] = None,
-    destination: Annotated[str | None, typer.Option(help="Only to this destination.")] = None,
-) -> None:
-    """Publish one event to Kafka, and print its id and where it lies."""
-    from event_router.router.commands.publish_one import Entered, publish_one
-
-    payload = sys.stdin.buffer.read() if data == "-" else data.encode()
-    entered = Entered(tenant, payload, topic, event_id, destination)
-    published, place = asyncio.run(publish_one(entered))
-    typer.echo(f"{published} is in {place.topic}, partition {place.partition}, {place.offset}")
+app.command()(cli_publish.publish)
+app.command()(cli_publish.publish_batch)
 
 
 @app.command()
