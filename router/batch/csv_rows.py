@@ -17,6 +17,7 @@ from event_router.router.batch.rows import (
     BadRow,
     Chunk,
     Row,
+    Tick,
     Unreadable,
     lines,
     opened,
@@ -53,13 +54,15 @@ class CsvRows:
         self._types = types
         self._texts = texts
 
-    def examine(self) -> Examined:
+    def examine(self, tick: Tick) -> Examined:
         rows = 0
         cells = self._cells()
         columns = self._header(cells)
         types: list[set[str]] = [{"bool", "int", "float"} for _ in columns]
         for row in cells:
             rows += 1
+            if rows % CHUNK_ROWS == 0:
+                tick()
             if isinstance(row, list) and len(row) == len(columns):
                 for cell, possible in zip(row, types, strict=True):
                     if possible and cell:

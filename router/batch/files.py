@@ -7,14 +7,15 @@ from event_router.router.batch.csv_rows import CsvRows
 from event_router.router.batch.formats import Format
 from event_router.router.batch.json_rows import JsonRows
 from event_router.router.batch.parquet_rows import ParquetRows
-from event_router.router.batch.rows import RowFile, sniff
+from event_router.router.batch.rows import RowFile, Tick, sniff
 from event_router.router.store.job_ports import Examined
 
 
-def examine(path: Path, name: str, file_type: str | None, limit: int) -> Examined:
-    """What is in the file, all of which is read; `limit` is the most bytes of a row. Raises
-    InvalidValue for what isn't taken at all, and Unreadable."""
-    return _file(path, name, limit, sniff(path, name, file_type)).examine()
+def examine(path: Path, name: str, file_type: str | None, limit: int, tick: Tick) -> Examined:
+    """What is in the file, all of which is read; `limit` is the most bytes of a row, `tick`
+    is called now and then, and may raise. Raises InvalidValue for what isn't taken at all, and
+    Unreadable."""
+    return _file(path, name, limit, sniff(path, name, file_type)).examine(tick)
 
 
 def reader(

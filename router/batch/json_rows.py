@@ -12,6 +12,7 @@ from event_router.router.batch.rows import (
     BadRow,
     Chunk,
     Row,
+    Tick,
     Unreadable,
     lines,
     opened,
@@ -33,10 +34,12 @@ class JsonRows:
         self._limit = limit
         self._gzipped = gzipped
 
-    def examine(self) -> Examined:
+    def examine(self, tick: Tick) -> Examined:
         rows = 0
         for line in self._lines(0):
             rows += 1
+            if rows % CHUNK_ROWS == 0:
+                tick()
             if rows == 1 and line is not None and line.startswith(b"["):
                 raise Unreadable(f"{self._name}: a JSON array; send one object per line instead")
         return Examined("json", self._gzipped, rows)

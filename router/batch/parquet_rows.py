@@ -5,7 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from event_router.router.batch.rows import CHUNK_BYTES, CHUNK_ROWS, BadRow, Chunk, Row, Unreadable
+from event_router.router.batch.rows import (
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    BadRow,
+    Chunk,
+    Row,
+    Tick,
+    Unreadable,
+)
 from event_router.router.store.job_ports import Examined
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ class ParquetRows:
         self._path = path
         self._name = name
 
-    def examine(self) -> Examined:
+    def examine(self, tick: Tick) -> Examined:
         with self._opened() as file:
             names = tuple(file.schema_arrow.names)
             twice = {name for name in names if names.count(name) > 1}
@@ -30,7 +38,7 @@ class ParquetRows:
                 wrong = f"the column {min(twice)!r} is there twice" if twice else "it has no column"
                 raise Unreadable(f"{self._name}: {wrong}")
             for _ in self._batches(file, list(range(file.num_row_groups))):
-                pass
+                tick()
             return Examined("parquet", False, file.metadata.num_rows, names)
 
     def chunks(self, start: int) -> Iterator[Chunk]:

@@ -5,7 +5,6 @@ row read twice is the same event. Only ids that people chose count against a sec
 """
 
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from hashlib import sha1
@@ -175,17 +174,3 @@ def _text_of(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return None
-
-
-def count_dropped(
-    before: dict[str, int], events: list[RowEvent], most: int = 100
-) -> dict[str, int]:
-    """How often each field was dropped; `most` names are told apart."""
-    counted = Counter(name for event in events for name in event.dropped)
-    if not counted:
-        return before
-    total = dict(before)
-    for name, count in counted.items():
-        kept = name if name in total or len(total) < most else "…"
-        total[kept] = total.get(kept, 0) + count
-    return total

@@ -6,7 +6,7 @@ unreadable is found in time, and once to publish. Both hold no more of it than a
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
@@ -38,13 +38,15 @@ class BadRow(NamedTuple):
 
 AnyRow = Row | BadRow
 Chunk = list[AnyRow]
+Tick = Callable[[], None]
 
 
 class RowFile(Protocol):
     """A file of one kind."""
 
-    def examine(self) -> Examined:
-        """What is in it, once all of it was read. Raises Unreadable."""
+    def examine(self, tick: Tick) -> Examined:
+        """What is in it, once all of it was read; `tick` is called now and then, and may raise.
+        Raises Unreadable."""
         ...
 
     def chunks(self, start: int) -> Iterator[Chunk]:

@@ -21,7 +21,7 @@ LIMIT = 2_000
 def read(
     path: Path, start: int = 0, texts: tuple[str, ...] = (), file_type: str | None = None
 ) -> list[AnyRow]:
-    known = examine(path, path.name, file_type, LIMIT)
+    known = examine(path, path.name, file_type, LIMIT, lambda: None)
     found = reader(path, path.name, LIMIT, known, texts)
     rows = [row for chunk in found.chunks(start) for row in chunk]
     assert len(rows) == known.rows - start
