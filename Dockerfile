@@ -1,4 +1,4 @@
-# One image for every role: the command names it (`stream`, `deliver`, `log`, `api`, `init`).
+# One image for every role: the command names it (`stream`, `deliver`, `log`, `api`, `jobs`, `init`).
 FROM python:3.11-slim AS build
 RUN python -m venv /venv
 WORKDIR /src
@@ -10,7 +10,8 @@ RUN /venv/bin/pip install --no-cache-dir '.[server]'
 
 FROM python:3.11-slim
 COPY --from=build /venv /venv
-RUN useradd --uid 10001 --create-home router
+RUN useradd --uid 10001 --create-home router \
+  && install -d -o router -g router /var/lib/router/uploads
 USER router
 WORKDIR /home/router
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1

@@ -12,6 +12,7 @@ from event_router.consumers.ports import Sink
 from event_router.consumers.producer import KafkaProducer
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.consumers.sinks.webhook_style import OUTPOST, WebhookStyle, read_names
+from event_router.router.batch.uploads import Uploads
 from event_router.router.hops.operator_events import OPERATOR
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.schedule.layout import Bounds
@@ -65,6 +66,10 @@ def open_producer(settings: Settings, topics: Topics, health: Health) -> KafkaPr
 
 def open_schedule(settings: Settings, topics: Topics, redis: RedisPipe) -> RedisSchedule:
     return RedisSchedule(redis, topics, Bounds.of(settings.redis_max_bytes))
+
+
+def open_uploads(settings: Settings) -> Uploads:
+    return Uploads(settings.uploads_folder, settings.uploads_max_bytes)
 
 
 def webhook_style(settings: Settings) -> WebhookStyle:

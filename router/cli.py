@@ -85,6 +85,14 @@ def log() -> None:
 
 
 @app.command()
+def jobs() -> None:
+    """Run the role `jobs`: ingest batches that were uploaded."""
+    from event_router.router.roles.jobs import run
+
+    _role("jobs", run)
+
+
+@app.command()
 def sweep(
     wait: Annotated[float, typer.Option(help="Seconds that it may take.")] = 120.0,
 ) -> None:

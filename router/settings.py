@@ -104,7 +104,7 @@ class Settings(BaseModel):
         description="where people reach the API, for links; empty = as each request says",
     )
     health_host: str = Field("127.0.0.1", description="where /livez, /readyz, /metrics listen")
-    health_port: int = Field(0, ge=0, le=65535, description="of stream, deliver and log; 0 = any")
+    health_port: int = Field(0, ge=0, le=65535, description="of the roles but api; 0 = any")
     topics: tuple[str, ...] = Field((), description="event topics, comma-separated; empty = any")
     topics_allow_wildcards: bool = Field(
         False, description="destinations may subscribe to topics such as user.*"
@@ -176,6 +176,16 @@ class Settings(BaseModel):
         120.0, gt=0, description="seconds of lag without progress before a role exits"
     )
     data_dir: Path = Field(Path(".data"), description="files of the embedded default")
+    uploads_dir: Path | None = Field(
+        None,
+        description="files of batches, the same for api and jobs; empty = in ROUTER_DATA_DIR",
+    )
+    uploads_max_bytes: int = Field(
+        20 << 30, ge=1 << 20, description="bound of the batches that wait, in bytes of files"
+    )
+    job_lease: float = Field(
+        15.0, ge=1, description="seconds until another process takes over a batch job"
+    )
 
     @field_validator(
         "topics", "secrets_keys", "operator_events_topics", "webhook_header_names", mode="before"
@@ -246,6 +256,10 @@ class Settings(BaseModel):
     @property
     def registry_url(self) -> str:
         return self.database or f"sqlite:///{self.data_dir.resolve()}/registry.sqlite"
+
+    @property
+    def uploads_folder(self) -> Path:
+        return (self.uploads_dir or self.data_dir / "uploads").resolve()
 
     @property
     def log_url(self) -> str:

@@ -65,7 +65,7 @@ class Step:
 
 
 BROKER_FORGETS = (
-    Step(2.5, stop=("demo", "api")),
+    Step(2.5, stop=("demo", "api", "jobs")),
     Step(3.5, quiet=("stream", "deliver")),
     Step(5.0, park="deliver", quiet=("stream", "deliver")),
     Step(6.5, stop=("deliver",)),
@@ -75,7 +75,7 @@ BROKER_FORGETS = (
     Step(9.2, stop=("log",)),
 )
 BROKER_KEEPS = (
-    Step(2.5, stop=("demo", "api")),
+    Step(2.5, stop=("demo", "api", "jobs")),
     Step(9.0, stop=("deliver", "stream", "log")),
 )
 SERVICES_GRACE = 0.3

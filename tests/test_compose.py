@@ -24,7 +24,7 @@ GIVEN = {
     "ROUTER_SECRETS_KEYS": f"k1:{base64.b64encode(bytes(32)).decode()}",
 }
 FILE = ROOT / "docker-compose.yml"
-ROLES = ("api", "stream", "deliver", "log")
+ROLES = ("api", "stream", "deliver", "log", "jobs")
 STORES = ("kafka", "redis", "postgres")
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from event_router.consumers.ports import Producer, Schedule
 from event_router.consumers.sinks.kinds import SinkTypes
+from event_router.router.batch.uploads import Uploads
 from event_router.router.clock import now_ms
 from event_router.router.hops.publish import Publish
 from event_router.router.role_health import RoleHealth
 from event_router.router.settings import Settings
+from event_router.router.store.job_ports import Jobs
 from event_router.router.store.log_ports import Log
 from event_router.router.store.ports import Registry
 from event_router.router.subscriptions import Subscriptions
@@ -22,6 +24,8 @@ class Services:
     settings: Settings
     topics: Topics
     registry: Registry
+    jobs: Jobs
+    uploads: Uploads
     log: Log
     producer: Producer
     schedule: Schedule

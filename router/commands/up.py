@@ -31,7 +31,7 @@ from event_router.router.supervisor import (
 from event_router.schemas.topics import Topics
 
 READY_TIMEOUT = 60.0
-ROLES = ("stream", "deliver", "log")
+ROLES = ("stream", "deliver", "log", "jobs")
 
 # The embedded broker knows no idempotent producer, wakes no waiting fetch, and a group's first
 # join takes half a session.
@@ -41,8 +41,8 @@ TANSU = {
     "ROUTER_KAFKA_SESSION_TIMEOUT": "1",
     "ROUTER_PARTITIONS": "4",
 }
-# The API has 2.5 s of the ten to stop in, and closes its producer after the last request.
-API = {"ROUTER_DRAIN_TIMEOUT": "1"}
+# Who publishes has 2.5 s of the ten to stop in, and closes its producer after the last answer.
+PUBLISHES = {"ROUTER_DRAIN_TIMEOUT": "1"}
 _EXAMPLE = '{"tenant_id":"demo","topic":"order.created","data":{"amount":999}}'
 DEMO = {"ROUTER_ALLOW_NETWORKS": "127.0.0.0/8", "ROUTER_RETRY_SCHEDULE": "2,3,5,10,20,30"}
 
@@ -219,10 +219,11 @@ async def _start_roles(running: Running, env: dict[str, str]) -> None:
         port = free_port()
         running.roles[name] = f"http://127.0.0.1:{port}"
         own = {**env, "ROUTER_HEALTH_PORT": str(port), "ROUTER_HEALTH_HOST": "127.0.0.1"}
+        own |= _unset(PUBLISHES) if name == "jobs" else {}
         spec = RoleSpec(name, [*command, name], running.roles[name], own, parks=name == "deliver")
         await running.supervisor.start_role(spec)
     running.roles["api"] = running.api
     await running.supervisor.start_role(
-        RoleSpec("api", [*command, "api"], running.api, env | _unset(API))
+        RoleSpec("api", [*command, "api"], running.api, env | _unset(PUBLISHES))
     )
     await running.supervisor.wait_ready(READY_TIMEOUT)

@@ -1,7 +1,7 @@
 """The role `api`: the HTTP API."""
 
 from event_router.consumers.sinks.kinds import load_sinks
-from event_router.router.adapters import webhook_style
+from event_router.router.adapters import open_uploads, webhook_style
 from event_router.router.api.app import create_app
 from event_router.router.api.services import Services
 from event_router.router.clock import now_ms
@@ -11,6 +11,7 @@ from event_router.router.role_health import RoleHealth
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role, role_metrics
 from event_router.router.serve import serve
+from event_router.router.store.jobs import SqlJobs
 from event_router.router.store.log import SqlLog
 from event_router.router.subscriptions import Subscriptions
 
@@ -21,6 +22,8 @@ async def run(role: Role) -> None:
     role.counts["publish"] = publish.counts
     log = SqlLog(role.settings.log_url)
     role.closing.push_async_callback(log.aclose)
+    jobs = SqlJobs(role.settings.registry_url)
+    role.closing.push_async_callback(jobs.aclose)
     subscriptions = Subscriptions(
         alert_policy(role.settings),
         role.topics,
@@ -33,6 +36,8 @@ async def run(role: Role) -> None:
         settings=role.settings,
         topics=role.topics,
         registry=connected.registry,
+        jobs=jobs,
+        uploads=open_uploads(role.settings),
         log=log,
         producer=connected.producer,
         schedule=connected.schedule,

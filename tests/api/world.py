@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from event_router.consumers.ports import Sighting, TenantView
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.router.api.app import create_app
 from event_router.router.api.services import Services
+from event_router.router.batch.uploads import Uploads
 from event_router.router.directory import CachedDirectory
 from event_router.router.duplicates.memory import MemoryDuplicates
 from event_router.router.hops.operator_events import alert_policy
@@ -22,6 +24,7 @@ from event_router.router.role_health import RoleHealth
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
 from event_router.router.settings import Settings
+from event_router.router.store.memory_jobs import MemoryJobs
 from event_router.router.store.memory_log import MemoryLog
 from event_router.router.store.memory_registry import MemoryRegistry
 from event_router.router.subscriptions import Subscriptions
@@ -110,6 +113,7 @@ class World:
 
     settings: Settings = field(default_factory=a_settings)
     clock: Clock = field(default_factory=Clock)
+    folder: Path = Path("/nonexistent/uploads")
 
     def __post_init__(self) -> None:
         self.topics = Topics()
@@ -120,6 +124,7 @@ class World:
         self.registry = MemoryRegistry(self.versions, self.clock)
         self.directory = CachedDirectory(self.registry, self.versions)
         self.log = MemoryLog()
+        self.jobs = MemoryJobs()
         self.schedule = MemorySchedule(self.topics, Bounds(1 << 20, 1 << 20), clock=self.clock)
         self.publish = Publish(self.topics, self.producer, self.duplicates, self.directory)
         self.health = Health(started=True)
@@ -136,6 +141,8 @@ class World:
             settings=self.settings,
             topics=self.topics,
             registry=self.registry,
+            jobs=self.jobs,
+            uploads=Uploads(self.folder, 1 << 30),
             log=self.log,
             producer=self.producer,
             schedule=self.schedule,
