@@ -35,17 +35,19 @@ class Source:
 
     def parts(self, size: int = PART) -> Iterator[bytes]:
         """All of it, in pieces of `size`; the last one may be smaller."""
-        gathered = bytearray()
+        gathered: list[memoryview] = []
+        missing = size
         for chunk in self.chunks:
-            if not gathered and len(chunk) == size:
-                yield chunk
-                continue
-            gathered += chunk
-            while len(gathered) >= size:
-                yield bytes(gathered[:size])
-                del gathered[:size]
+            left = memoryview(chunk)
+            while len(left) >= missing:
+                yield b"".join([*gathered, left[:missing]])
+                left, missing = left[missing:], size
+                gathered.clear()
+            if left:
+                gathered.append(left)
+                missing -= len(left)
         if gathered:
-            yield bytes(gathered)
+            yield b"".join(gathered)
 
     def close(self) -> None:
         close = getattr(self.chunks, "close", None)

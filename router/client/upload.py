@@ -33,13 +33,12 @@ class Upload:
         """Returns the name that the router keeps the file under."""
         parts = self.source.parts()
         take = Work(partial(next, parts, None))
-        first: bytes | None = yield take
-        if first is None:
+        ahead: list[bytes | None] = [(yield take), (yield take)]
+        if ahead[0] is None:
             raise empty()
-        second: bytes | None = yield take
-        if second is None:
-            return (yield from self._whole(first))
-        return (yield from self._in_parts(first, second, take))
+        if ahead[1] is None:
+            return (yield from self._whole(ahead[0]))
+        return (yield from self._in_parts(ahead, take))
 
     def _whole(self, body: bytes) -> Call[str]:
         params = {"upload_type": "event", "multipart_upload": "False", **self._names()}
@@ -47,16 +46,19 @@ class Upload:
         self.progress.uploaded(self.source)
         return str(data["file_name"])
 
-    def _in_parts(self, first: bytes, second: bytes, take: Work) -> Call[str]:
+    def _in_parts(self, ahead: list[bytes | None], take: Work) -> Call[str]:
         names = self._names()
         about = {"upload_type": "event", "num_cols": None, "num_rows": None, **names}
         begun = yield from self._asked("POST", "initialize", encode(about), {})
         names["file_name"] = str(begun["file_name"])
         names["upload_id"] = str(begun["upload_id"])
         infos: list[dict[str, Any]] = []
-        ahead = [second, first]
-        while part := ahead.pop() if ahead else (yield take):
-            infos.append((yield from self._part(part, len(infos) + 1, names)))
+        while ahead:
+            part = ahead.pop(0)
+            if part is not None:
+                infos.append((yield from self._part(part, len(infos) + 1, names)))
+                part = None  # or it would be kept while the next one is made
+                ahead.append((yield take))
         body = encode({"parts": infos})
         done = yield from self._asked("POST", "complete", body, {"upload_type": "event", **names})
         return str(done["file_name"])
