@@ -12,6 +12,7 @@
 | `service_unavailable` | Unavailable | the service says that it can't just now |
 | `request_refused` | Unavailable | it refuses the delivery for another reason, in the detail |
 | `message_too_large` | Rejected (TooLarge) | the payload is larger than the service takes |
+| `payload_refused` | Rejected | the service can't carry these bytes |
 | `sink_not_installed`, `invalid_config` | Rejected | before anything is sent |
 
 Wrong credentials and missing targets are tried again: people mend them.

@@ -21,7 +21,11 @@ from event_router.consumers.testing.cases import (  # noqa: E402  after the call
     SinkCase,
     Trouble,
 )
-from event_router.consumers.testing.network import refusing_port, silent_port  # noqa: E402
+from event_router.consumers.testing.network import (  # noqa: E402
+    forwarded_to,
+    refusing_port,
+    silent_port,
+)
 from event_router.consumers.testing.sink_contract import (  # noqa: E402
     BatchContract,
     SinkContract,
@@ -40,6 +44,7 @@ __all__ = [
     "Trouble",
     "a_delivery",
     "a_destination",
+    "forwarded_to",
     "local_resources",
     "refusing_port",
     "silent_port",

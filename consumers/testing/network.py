@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -38,6 +39,68 @@ async def silent_port() -> AsyncIterator[int]:
         for writer in writers:
             writer.close()
         await asyncio.sleep(0)
+
+
+@dataclass
+class Forwarding:
+    """A port of 127.0.0.1 behind which another service stands; `accepted` counts connections."""
+
+    port: int = 0
+    accepted: int = 0
+
+    @property
+    def server(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    async def connections(self) -> int:
+        """As `SinkCase.connections`."""
+        return self.accepted
+
+
+@asynccontextmanager
+async def forwarded_to(target: tuple[str, int] | str) -> AsyncIterator[Forwarding]:
+    """To a host and a port, or to the path of a unix socket."""
+    forwarding = Forwarding()
+    tasks: set[asyncio.Task[None] | None] = set()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        forwarding.accepted += 1
+        tasks.add(asyncio.current_task())
+        try:
+            if isinstance(target, str):
+                there = await asyncio.open_unix_connection(target)
+            else:
+                there = await asyncio.open_connection(*target)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(reader, there[1]), name="there")
+                group.create_task(_copy(there[0], writer), name="back")
+        except asyncio.CancelledError:
+            writer.transport.abort()  # asyncio's streams would call it an error
+        finally:
+            tasks.discard(asyncio.current_task())
+
+    server = await asyncio.start_server(forward, HOST, 0)
+    forwarding.port = server.sockets[0].getsockname()[1]
+    try:
+        yield forwarding
+    finally:
+        server.close()
+        running = [task for task in tasks if task]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the reader's side closes; then the writer's does."""
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
 
 
 class Connects:

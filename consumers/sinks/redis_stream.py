@@ -1,0 +1,212 @@
+"""A stream of Redis or Valkey: entries with the payload as the field `data`, beside metadata."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+from event_router.consumers.addresses import Resolver
+from event_router.consumers.ports import Batch, Result
+from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, Shown, Text
+from event_router.consumers.sinks.hosts import host_and_port, vetted_address
+from event_router.consumers.sinks.kinds import SinkResources
+from event_router.consumers.sinks.metadata import merged_metadata
+from event_router.consumers.sinks.trouble import Troubles
+from event_router.schemas.delivery import Delivery
+from event_router.schemas.destination import Destination
+from event_router.schemas.errors import Answer, Unavailable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.exceptions import RedisError
+
+MOST_CONNECTIONS = 4
+
+_CODES = {
+    "WRONGPASS": "authentication_failed",
+    "NOAUTH": "authentication_failed",
+    "NOPERM": "permission_denied",
+    "WRONGTYPE": "target_not_found",
+    "OOM": "throttled",
+    "BUSY": "service_unavailable",
+    "CLUSTERDOWN": "service_unavailable",
+    "LOADING": "service_unavailable",
+    "MASTERDOWN": "service_unavailable",
+    "MISCONF": "service_unavailable",
+    "NOREPLICAS": "service_unavailable",
+    "READONLY": "service_unavailable",
+}
+_SENTENCES = {
+    "max number of clients": "throttled",
+    "DB index is out of range": "target_not_found",
+    "without any password configured": "authentication_failed",
+}
+
+
+class RedisStreamConfig(Fields):
+    """A stream, made by the first delivery to it."""
+
+    server: Server = Field(title="Server", description="host:port")
+    stream: Text = Field(title="Stream", description="The stream's key.")
+    tls: bool = Field(False, title="TLS")
+    database: int = Field(0, ge=0, title="Database")
+    max_length: int | None = Field(
+        None,
+        ge=1,
+        title="Longest",
+        description="About how many entries the stream keeps; all of them without one.",
+    )
+
+
+class RedisStreamCredentials(Fields):
+    """Of a user, or the password alone of a server that has no users."""
+
+    username: Text | None = Field(None, title="Username", repr=False)
+    password: Secret | None = Field(None, title="Password", repr=False)
+
+
+class RedisStream:
+    """One destination's stream. The client is opened by the first delivery."""
+
+    label: ClassVar[str] = "Redis stream"
+    description: ClassVar[str] = "Add events to a stream of Redis or Valkey"
+    Config: ClassVar[type[BaseModel]] = RedisStreamConfig
+    Credentials: ClassVar[type[BaseModel]] = RedisStreamCredentials
+    needs: ClassVar[Needs] = Needs("redis", ("redis.asyncio",))
+    batch: Batch = Batch(count=500, bytes=4 << 20, at_once=MOST_CONNECTIONS)
+
+    def __init__(
+        self,
+        destination: Destination,
+        config: RedisStreamConfig,
+        credentials: RedisStreamCredentials,
+        resources: SinkResources,
+    ) -> None:
+        self._config = config
+        self._credentials = credentials
+        self._metadata = destination.delivery_metadata
+        self._resources = resources
+        self._troubles = Troubles(credentials)
+        self._client: Redis | None = None
+
+    @staticmethod
+    def shown(config: RedisStreamConfig) -> Shown:
+        return Shown(f"{config.server} / {config.stream}")
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        (result,) = await self.deliver_many([delivery])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
+        """In one pipeline. A connection that breaks is the trouble of all; it is tried once more,
+        so that entries may come twice."""
+        from redis.exceptions import RedisError
+
+        async with self._troubles.attempt(self._resources.timeout):
+            try:
+                pipeline = self._opened().pipeline(transaction=False)
+                for delivery in deliveries:
+                    pipeline.xadd(
+                        self._config.stream,
+                        self._entry(delivery),
+                        maxlen=self._config.max_length,
+                        approximate=True,
+                    )
+                results = await pipeline.execute(raise_on_error=False)
+            except RedisError as error:
+                raise self._unavailable(error) from error
+        return [self._result(result) for result in results]
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _opened(self) -> "Redis":
+        if self._client is None:
+            self._client = _client(self._config, self._credentials, self._resources)
+        return self._client
+
+    def _entry(self, delivery: Delivery) -> Any:
+        return {**merged_metadata(self._metadata, delivery.head), "data": delivery.data}
+
+    def _result(self, result: Any) -> Result:
+        if isinstance(result, Exception):
+            return self._unavailable(result)
+        return Answer("OK", body=result)
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        for cause in _causes(error):
+            if isinstance(cause, Unavailable):
+                return cause
+            if isinstance(cause, OSError):
+                return self._troubles.of_network(cause)
+        return self._troubles.unavailable(_code(error), error)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _code(error: "Exception | RedisError") -> str:
+    from redis import exceptions
+
+    text = str(error)
+    word = getattr(error, "status_code", None) or text.partition(" ")[0]
+    if word in _CODES:
+        return _CODES[word]
+    for sentence, code in _SENTENCES.items():
+        if sentence in text:
+            return code
+    if isinstance(error, exceptions.AuthenticationError):
+        return "authentication_failed"
+    if isinstance(error, exceptions.ResponseError):
+        return "request_refused"
+    return "connection_reset" if isinstance(error, exceptions.ConnectionError) else "network_error"
+
+
+def _client(
+    config: RedisStreamConfig, credentials: RedisStreamCredentials, resources: SinkResources
+) -> "Redis":
+    """Connects to nothing yet."""
+    from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    host, port = host_and_port(config.server)
+    kind = SSLConnection if config.tls else Connection
+    pool = BlockingConnectionPool(
+        max_connections=MOST_CONNECTIONS,
+        timeout=None,  # the attempt's own holds
+        connection_class=_to_vetted(kind, resources.resolver),
+        host=host,
+        port=port,
+        db=config.database,
+        username=credentials.username,
+        password=credentials.password,
+        retry=Retry(NoBackoff(), 1),
+        # The library's own wait_for may swallow the attempt's deadline: it has one, too.
+        socket_timeout=resources.timeout,
+        socket_connect_timeout=resources.timeout,
+    )
+    return Redis.from_pool(pool)
+
+
+def _to_vetted(connection: Any, resolver: Resolver) -> Any:
+    """The class of connections, but to an address that was vetted, under the host's own name."""
+
+    class Vetted(connection):  # type: ignore[misc]  # one of two classes
+        async def _connect(self) -> None:
+            self._address = await vetted_address(resolver, self.host)
+            await super()._connect()
+
+        def _connection_arguments(self) -> dict[str, Any]:
+            arguments = {**super()._connection_arguments(), "host": self._address}
+            if "ssl" in arguments:
+                arguments["server_hostname"] = self.host
+            return arguments
+
+    return Vetted
