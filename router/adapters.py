@@ -92,6 +92,7 @@ def open_sinks(settings: Settings) -> OpenSinks:
         open_producer=lambda config: KafkaProducer(config, Health()),
         timeout=settings.delivery_timeout,
         webhooks=webhook_style(settings),
+        files=settings.files_dir,
     )
     types = load_sinks(resources.webhooks)
     to_operator = dataclasses.replace(resources, webhooks=OUTPOST)

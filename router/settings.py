@@ -113,6 +113,9 @@ class Settings(BaseModel):
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="private networks (CIDR) that sinks may reach, comma-separated"
     )
+    files_dir: Path | None = Field(
+        None, description="directory for destinations of type file; without it they fail"
+    )
     retry_schedule: Delays = Field(
         FixedDelays((5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0)),
         description="seconds before each retry, comma-separated, or exponential:FIRST:LONGEST "

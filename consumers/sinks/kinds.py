@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
@@ -40,6 +41,7 @@ GROUP = "event_router.sinks"
 @dataclass(frozen=True, slots=True)
 class SinkResources:
     """What sinks share. `timeout` is for one attempt, `clock` the time of day, both in seconds.
+    `files` is the directory below which files may be written; none when it is None.
 
     `open_producer` connects to nothing yet; a destination's cluster in trouble is no trouble of
     ours, so its producers report to a health of their own.
@@ -51,6 +53,7 @@ class SinkResources:
     timeout: float = 30.0
     clock: Callable[[], float] = time.time
     webhooks: WebhookStyle = STANDARD
+    files: Path | None = None
 
 
 class SinkType(DestinationType, Protocol):

@@ -379,7 +379,9 @@ async def _fails(sinks: OpenSinks, destination: Destination) -> None:
 def _told(error: BaseException | None) -> Iterator[str]:
     """All that an error says, with those that it came from."""
     while error is not None:
-        yield from (str(error), repr(error), *map(str, vars(error).values()))
+        yield from (str(error), repr(error))
+        if isinstance(error, EventRouterError):
+            yield from map(str, vars(error).values())
         error = error.__cause__ or error.__context__
 
 
