@@ -167,6 +167,21 @@ def seconds_to_wait(retry_after: bytes | None, now: float) -> float | None:
         return None
 
 
+def sendable_headers(prefix: str, metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Of a service that isn't signed to as webhooks are: `content-type` stands alone, the event's
+    own names are percent-encoded, and what can't be a header is left out."""
+    own = {"event-id": _header_text, "topic": _header_text}
+    headers = [("content-type", _content_type(metadata["content-type"]))]
+    for key, value in metadata.items():
+        name = prefix + key.lower()
+        text = own[key](value) if key in own else value
+        if key.lower() == "content-type" or key.lower() in own.keys() - {key}:
+            continue
+        if _NAME.fullmatch(key) and _VALUE.fullmatch(text) and not is_reserved(name):
+            headers.append((name, text))
+    return headers
+
+
 def _header_text(text: str) -> str:
     """`text` as a header can carry it: percent-encoded (UTF-8) where it must be."""
     return text if _PLAIN.fullmatch(text) else quote(text, safe=_PLAIN_SAFE, errors="replace")

@@ -22,7 +22,7 @@ HEX = "0123456789abcdef0123456789abcdef"
 NAME = {"username": "somebody", "password": "a-long-password"}
 DESTINATIONS: dict[str, dict[str, Any]] = {
     "webhook": {"config": {"url": "https://example.com/", "custom_headers": '{"x-a":"b"}'}},
-    "hookdeck": {"credentials": {"token": "a-long-token"}},
+    "hookdeck": {"credentials": {"token": "c3JjXzE6YS1zaWduaW5nLWtleQ=="}},
     "aws_sqs": {"config": {"queue_url": "https://sqs.example.com/q"}, "credentials": AWS},
     "aws_kinesis": {"config": {"stream_name": "s", "region": "eu-west-1"}, "credentials": AWS},
     "aws_s3": {"config": {"bucket": "b", "region": "eu-west-1"}, "credentials": AWS},

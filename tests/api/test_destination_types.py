@@ -12,7 +12,7 @@ HEX = "0123456789abcdef0123456789abcdef"
 NAME_AND_PASSWORD = {"username": "somebody-long", "password": "a-long-password"}
 EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "webhook": ({"url": "https://example.com/"}, {}, "https://example.com/"),
-    "hookdeck": ({}, {"token": "a-long-token"}, "Hookdeck"),
+    "hookdeck": ({}, {"token": "c3JjXzE6YS1zaWduaW5nLWtleQ=="}, "Hookdeck"),
     "aws_sqs": (
         {"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/q"},
         AWS,
