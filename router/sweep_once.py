@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 from event_router.consumers.health import Health
 from event_router.router.adapters import find_topics
 from event_router.router.clock import now_ms
-from event_router.router.hops.sweep import TURN, Sweep, SweepCounts
+from event_router.router.hops.orphans import SweepCounts
+from event_router.router.hops.sweep import Sweep
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role
 from event_router.router.roles.sweep import open_sweep
@@ -35,6 +36,7 @@ async def sweep_once(seconds: float) -> SweepCounts:
 
 
 async def _pass(sweep: Sweep) -> None:
-    while not await sweep.schedule.turn(sweep.owner, TURN):  # noqa: ASYNC110  Redis tells nobody
+    while not await sweep.orphans.is_mine():  # noqa: ASYNC110  Redis tells nobody
         await asyncio.sleep(1)
     await sweep(now_ms(), hurry=True)
+    await sweep.orphans.end_turn()  # what had no room is left to the role `log`

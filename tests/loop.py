@@ -24,9 +24,10 @@ from event_router.router.decisions.delays import FixedDelays
 from event_router.router.decisions.retry import RetryPolicy
 from event_router.router.duplicates.memory import MemoryDuplicates
 from event_router.router.hops.operator_events import OPERATOR
+from event_router.router.hops.orphans import SweepPace
 from event_router.router.hops.route import Route
 from event_router.router.hops.settle import Settle
-from event_router.router.hops.sweep import Sweep, SweepPace
+from event_router.router.hops.sweep import Sweep
 from event_router.router.hops.sweeper import Sweeper, SweeperPace
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
@@ -43,7 +44,7 @@ from tests.virtual_time import virtual_clock, virtual_monotonic
 
 POLICY = RetryPolicy(FixedDelays((1.0,)), limit=3, max_age=3600)
 ROOM = Bounds.of(1 << 24)
-SWEEP = SweepPace(page=3, look=5, park=2, probe=1)
+SWEEP = SweepPace(page=3, look=5, park=2, probe=1, park_first=1, refill_look=4)
 
 
 def destination(name: str, **changes: object) -> Destination:
@@ -177,8 +178,8 @@ class World:
             return False
         return not await self.log.unsettled(virtual_clock() + 1, 1)
 
-    def life(self) -> "Life":
-        return Life(self, Fuse(0, "before"))
+    def life(self, pace: SweepPace = SWEEP) -> "Life":
+        return Life(self, Fuse(0, "before"), pace)
 
     async def run_until_settled(self, fuse: Fuse | None = None, lives: int = 1) -> None:
         """Runs the loop, in a new life after a crash."""
@@ -201,7 +202,7 @@ class World:
 class Life:
     """One process with all hops, from its start until all is settled or the fuse burns."""
 
-    def __init__(self, world: World, fuse: Fuse) -> None:
+    def __init__(self, world: World, fuse: Fuse, pace: SweepPace = SWEEP) -> None:
         self.world = world
         self.dice = world.dice
         broker = fuse.wrap(world.broker)
@@ -238,7 +239,7 @@ class Life:
             limits=WorkerLimits(slots=16, poll_every=0.5),
         )
         self.writer = LogWriter(world.topics, log, health)
-        sweep = Sweep(world.topics, log, schedule, broker, directory, POLICY, SWEEP)
+        sweep = Sweep(world.topics, log, schedule, broker, directory, POLICY, pace)
         self.sweeper = Sweeper(sweep, virtual_clock, SweeperPace(every=5, grace=10, hurry=30))
         self.taken: set[tuple[int, int]] = set()
         self.stop = asyncio.Event()

@@ -39,10 +39,17 @@ class Sweeper:
     async def run(self) -> None:
         while True:
             try:
-                await self._once()
-            except Unavailable as trouble:
-                log.warning("sweep.postponed", extra={"why": str(trouble)})
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._keep_sweeping(), name="sweep: pass")
+                    group.create_task(self.sweep.refills.run(), name="sweep: refill")
+            except* Unavailable as group_of_troubles:
+                why = "; ".join(map(str, group_of_troubles.exceptions))
+                log.warning("sweep.postponed", extra={"why": why})
                 await self.pause(self.pace.check)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await self._once()
             await self.pause(self.pace.check)
 
     async def _once(self) -> None:

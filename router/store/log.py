@@ -1,5 +1,6 @@
 """The log in SQL."""
 
+from collections.abc import Collection
 from functools import partial
 
 from event_router.consumers.log_rows import LogRows, place_text
@@ -32,6 +33,7 @@ from event_router.router.store.log_values import (
 from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.schemas.attempt import Dead
+from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.record import Place
 
 
@@ -103,9 +105,16 @@ class SqlLog:
         return await self._database.read(queries.count)
 
     async def unsettled(
-        self, before: int, limit: int, after: DeliveryRef | None = None
+        self,
+        before: int,
+        limit: int,
+        after: DeliveryRef | None = None,
+        *,
+        only: DestinationKey | None = None,
+        without: Collection[DestinationKey] = (),
     ) -> list[Unsettled]:
-        return await self._database.read(partial(queries.list_unsettled, before, limit, after))
+        work = partial(queries.list_unsettled, before, limit, after, only, without)
+        return await self._database.read(work)
 
     async def still_unsettled(self, seen: list[Unsettled]) -> list[Unsettled]:
         return await self._database.read(partial(queries.still_unsettled, seen))

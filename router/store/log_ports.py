@@ -1,5 +1,6 @@
 """What the router asks the log: what API, metrics, manual retry, replay and sweep need to know."""
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -9,7 +10,7 @@ from event_router.consumers.ports import LogStore
 from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging
 from event_router.schemas.attempt import AttemptHead, Dead, Outcome
-from event_router.schemas.delivery import DeliveryHead
+from event_router.schemas.delivery import DeliveryHead, DestinationKey
 from event_router.schemas.record import Place
 
 EventPosition = tuple[int, str]
@@ -228,10 +229,17 @@ class Log(LogStore, Protocol):
         ...
 
     async def unsettled(
-        self, before: int, limit: int, after: DeliveryRef | None = None
+        self,
+        before: int,
+        limit: int,
+        after: DeliveryRef | None = None,
+        *,
+        only: DestinationKey | None = None,
+        without: Collection[DestinationKey] = (),
     ) -> list[Unsettled]:
         """Up to `limit` rounds that had nothing to do before `before` (ms), by that time, beyond
-        `after`. A round below one that was delivered isn't among them: that has settled it."""
+        `after`; of `only` that destination, or of all but those. A round below one that was
+        delivered isn't among them: that has settled it."""
         ...
 
     async def still_unsettled(self, seen: list[Unsettled]) -> list[Unsettled]:

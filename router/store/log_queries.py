@@ -53,6 +53,7 @@ from event_router.router.store.tables import (
     replays,
     routings,
 )
+from event_router.schemas.delivery import DestinationKey
 
 Condition = ColumnElement[bool]
 
@@ -186,7 +187,12 @@ def count(connection: Connection) -> Counts:
 
 
 def list_unsettled(
-    before: int, limit: int, after: DeliveryRef | None, connection: Connection
+    before: int,
+    limit: int,
+    after: DeliveryRef | None,
+    only: DestinationKey | None,
+    without: Collection[DestinationKey],
+    connection: Connection,
 ) -> list[Unsettled]:
     position = [deliveries.c[name] for name in DeliveryRef._fields]
     query = (
@@ -199,12 +205,19 @@ def list_unsettled(
         query = query.where(
             tuple_(*position) > tuple_(*after), deliveries.c.next_at >= after.next_at
         )
-    rows = list(connection.execute(query))
-    return [unsettled_of(row, _last_attempt(row, connection)) for row in rows]
+    if only is not None:
+        query = query.where(_is_to(only))
+    for key in without:
+        query = query.where(~_is_to(key))
+    return _unsettled(connection, query)
 
 
 def still_unsettled(seen: Sequence[Unsettled], connection: Connection) -> list[Unsettled]:
-    return [one for one in seen if _read_again(one, connection) == one]
+    refs = [one.ref[1:] for one in seen]
+    query = select(deliveries, *_EVENT_PARTS).where(_of_event(), _open())
+    query = query.where(tuple_(*(deliveries.c[name] for name in _ROUND)).in_(refs))
+    now = {one.ref: one for one in _unsettled(connection, query)} if refs else {}
+    return [one for one in seen if now.get(one.ref) == one]
 
 
 def prune(before: int, most: int, connection: Connection) -> int:
@@ -233,6 +246,7 @@ _EVENT_PARTS = (
     events.c.metadata,
     events.c.data,
 )
+_ROUND = ("origin", "destination", "round")
 _DEAD_PARTS = (
     dead.c.place,
     dead.c.destination,
@@ -253,6 +267,13 @@ _SUPERSEDING = (
 
 def _of_event() -> Condition:
     return deliveries.c.origin == events.c.origin
+
+
+def _is_to(key: DestinationKey) -> Condition:
+    return and_(
+        deliveries.c.destination == key.destination,
+        deliveries.c.tenant == key.tenant,
+    )
 
 
 def _of_dead() -> Condition:
@@ -317,22 +338,31 @@ def _attempts(connection: Connection, query: Select[Any], with_events: bool) -> 
     return [attempt_of(row, found.get(row.origin)) for row in rows]
 
 
-def _last_attempt(row: Row[Any], connection: Connection) -> Any:
-    its_round = [
-        attempts.c[name] == getattr(row, name) for name in ("origin", "destination", "round")
+def _unsettled(connection: Connection, query: Select[Any]) -> list[Unsettled]:
+    rows = list(connection.execute(query))
+    last = _last_attempts(rows, connection)
+    return [
+        unsettled_of(row, last_attempt_of(last[key], row) if key in last else None)
+        for row in rows
+        for key in [_round_of(row)]
     ]
-    newest = (
-        select(attempts)
-        .where(*its_round)
-        .order_by(attempts.c.attempt.desc(), attempts.c.started.desc(), attempts.c.id)
-        .limit(1)
+
+
+def _last_attempts(rows: Iterable[Row[Any]], connection: Connection) -> dict[Any, Row[Any]]:
+    """By round; in one query for all of them."""
+    rounds = [_round_of(row) for row in rows if row.attempt_place]
+    if not rounds:
+        return {}
+    of = [attempts.c[name] for name in _ROUND]
+    newest_first = (attempts.c.attempt.desc(), attempts.c.started.desc(), attempts.c.id)
+    rank = func.row_number().over(partition_by=of, order_by=newest_first).label("rank")
+    theirs = select(attempts, rank).where(
+        attempts.c.origin.in_({origin for origin, _, _ in rounds}), tuple_(*of).in_(rounds)
     )
-    found = connection.execute(newest).one_or_none()
-    return None if found is None else last_attempt_of(found, row)
+    ranked = theirs.subquery()
+    found = connection.execute(select(ranked).where(ranked.c.rank == 1))
+    return {_round_of(row): row for row in found}
 
 
-def _read_again(seen: Unsettled, connection: Connection) -> Unsettled | None:
-    key = (deliveries.c[name] == getattr(seen.ref, name) for name in DeliveryRef._fields)
-    query = select(deliveries, *_EVENT_PARTS).where(_of_event(), _open(), *key)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else unsettled_of(row, _last_attempt(row, connection))
+def _round_of(row: Row[Any]) -> tuple[str, str, int]:
+    return row.origin, row.destination, row.round

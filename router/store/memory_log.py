@@ -1,6 +1,6 @@
 """A log in memory, for tests. It stores bytes, as a database would."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -50,6 +50,7 @@ from event_router.router.store.log_values import (
 from event_router.router.store.metrics import AttemptGroup, EventGroup, MetricsQuery
 from event_router.router.store.paging import Page, Paging, page, seek
 from event_router.schemas.attempt import Dead
+from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.record import Place
 
 R = TypeVar("R", bound=tuple[Any, ...])
@@ -227,33 +228,49 @@ class MemoryLog:
 
     async def counts(self) -> Counts:
         rows = self._deliveries.rows()
-        states = [row.state for row in rows if row.progress >= SETTLED or self._open(row)]
+        is_open = _open_among(rows)
+        states = [row.state for row in rows if row.progress >= SETTLED or is_open(row)]
         retrying = states.count("failed") + states.count("rejected")
         return Counts(
             states.count("queued"), retrying, states.count("dead"), states.count("delivered")
         )
 
     async def unsettled(
-        self, before: int, limit: int, after: DeliveryRef | None = None
+        self,
+        before: int,
+        limit: int,
+        after: DeliveryRef | None = None,
+        *,
+        only: DestinationKey | None = None,
+        without: Collection[DestinationKey] = (),
     ) -> list[Unsettled]:
-        found = [
-            self._unsettled(row)
-            for row in self._deliveries.rows()
-            if self._open(row) and row.next_at < before and row[:1] in self._events.stored
-        ]
-        beyond = [one for one in found if after is None or one.ref > after]
-        return sorted(beyond, key=lambda one: one.ref)[:limit]
+        rows = self._deliveries.rows()
+        is_open = _open_among(rows)
+        found = sorted(
+            (ref, row)
+            for row in rows
+            if is_open(row) and row.next_at < before and row[:1] in self._events.stored
+            if only in (None, (row.tenant, row.destination))
+            and (row.tenant, row.destination) not in without
+            for ref in [DeliveryRef(row.next_at, *row[:3])]
+            if after is None or ref > after
+        )
+        last = self._last_attempts()
+        return [self._unsettled(row, last) for _, row in found[:limit]]
 
     async def still_unsettled(self, seen: list[Unsettled]) -> list[Unsettled]:
         now = [self._deliveries.get(one.ref[1:]) for one in seen]
+        is_open = _open_among(self._deliveries.rows())
+        last = self._last_attempts()
         return [
             one
             for one, row in zip(seen, now, strict=True)
-            if row is not None and self._open(row) and self._unsettled(row) == one
+            if row is not None and is_open(row) and self._unsettled(row, last) == one
         ]
 
     async def prune(self, before: int, most: int) -> int:
-        unsettled = {row.origin for row in self._deliveries.rows() if self._open(row)}
+        rows = self._deliveries.rows()
+        unsettled = {row.origin for row in filter(_open_among(rows), rows)}
         old = [
             (row.at, row.origin)
             for row in self._events.rows()
@@ -309,25 +326,27 @@ class MemoryLog:
         event = self._events.get((row.origin,)) if with_event else None
         return attempt_of(row, None if event is None else self._event(event))
 
-    def _open(self, row: DeliveryRow) -> bool:
-        return row.progress < SETTLED and not any(
-            later[:2] == row[:2] and later.round > row.round and later.state == "delivered"
-            for later in self._deliveries.rows()
-        )
+    def _last_attempts(self) -> dict[Key, AttemptRow]:
+        """By round."""
+        rows = self._attempts.rows()
+        rows.sort(key=lambda one: (-one.attempt, -one.started, one.id), reverse=True)
+        return {(one.origin, one.destination, one.round): one for one in rows}
 
-    def _unsettled(self, row: DeliveryRow) -> Unsettled:
+    def _unsettled(self, row: DeliveryRow, last: dict[Key, AttemptRow]) -> Unsettled:
         of = self._events.get(row[:1])
         assert of is not None  # noqa: S101  callers have looked
         joined = _Joined(row, of)
-        its_attempts = [
-            one
-            for one in self._attempts.rows()
-            if (one.origin, one.destination, one.round) == row[:3]
-        ]
-        newest = min(
-            its_attempts, key=lambda one: (-one.attempt, -one.started, one.id), default=None
-        )
+        newest = last.get(row[:3])
         return unsettled_of(joined, last_attempt_of(newest, joined) if newest else None)
+
+
+def _open_among(rows: Iterable[DeliveryRow]) -> Callable[[DeliveryRow], bool]:
+    """Whether a row is unsettled, and no later round of it was delivered."""
+    delivered: dict[Key, int] = {}
+    for row in rows:
+        if row.state == "delivered":
+            delivered[row[:2]] = max(delivered.get(row[:2], 0), row.round)
+    return lambda row: row.progress < SETTLED and delivered.get(row[:2], -1) <= row.round
 
 
 def _one_of(value: str | None, wanted: tuple[str, ...]) -> bool:

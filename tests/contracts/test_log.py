@@ -17,6 +17,7 @@ from event_router.router.store.memory_log import MemoryLog
 from event_router.router.store.migrate import migrate
 from event_router.router.store.paging import Paging
 from event_router.schemas.attempt import Dead
+from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.errors import InvalidValue
 from event_router.schemas.record import Record
 from event_router.schemas.wire import read_dead
@@ -335,6 +336,45 @@ async def test_the_unsettled_are_read_in_order_of_their_time(log: Log, history: 
     assert names == ["d0", "d1", "d2", "d3", "d4"]
     early = await log.unsettled(first[-1].ref.next_at, 10)
     assert early == first[:1]
+
+
+async def test_the_unsettled_of_one_destination_and_of_all_but_some(
+    log: Log, history: History
+) -> None:
+    for tenant in ("acme", "other"):
+        event = history.event(f"of-{tenant}", tenant=tenant)
+        for name in ("d1", "d2"):
+            history.delivery(event, name)
+    await write(log, history.records)
+    one, other = DestinationKey("acme", "d1"), DestinationKey("other", "d1")
+    found = await log.unsettled(FAR, 10, only=one)
+    assert [row.head.key for row in found] == [one]
+    assert await log.unsettled(FAR, 10, found[-1].ref, only=one) == []
+    rest = await log.unsettled(FAR, 10, without={one, other})
+    assert [row.head.key.destination for row in rest] == ["d2", "d2"]
+
+
+async def test_each_unsettled_round_comes_with_its_own_last_attempt(
+    log: Log, history: History
+) -> None:
+    event = history.event()
+    for name in ("d1", "d2"):
+        for round_ in (0, 1):
+            delivery = history.delivery(event, name, round_)
+            for number in (2, 1, 3):
+                again = msgspec.structs.replace(delivery.head, attempt=number)
+                history.attempt(Delivery(again, event.data), "failed", f"{name}-{round_}-{number}")
+    history.delivery(event, "d3")
+    await write(log, history.records)
+    found = {row.ref[2:]: row.last_attempt for row in await log.unsettled(FAR, 10)}
+    last = {key: one.id if one else None for key, one in found.items()}
+    assert last == {
+        ("d1", 0): "d1-0-3",
+        ("d1", 1): "d1-1-3",
+        ("d2", 0): "d2-0-3",
+        ("d2", 1): "d2-1-3",
+        ("d3", 0): None,
+    }
 
 
 async def test_a_row_that_moved_is_not_still_unsettled(log: Log, history: History) -> None:

@@ -10,21 +10,19 @@ from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.ports import Parked, due_since
 from event_router.router.decisions.delays import FixedDelays
 from event_router.router.decisions.retry import RetryPolicy
-from event_router.router.hops.sweep import (
-    Sweep,
-    SweepPace,
-    next_attempt,
-    passed,
-    progress_of,
-    reached,
-    shrunk,
-)
+from event_router.router.hops.orphans import SweepCounts, SweepPace, next_attempt
+from event_router.router.hops.progress import passed, progress_of, reached, shrunk
+from event_router.router.hops.sweep import Sweep
+from event_router.router.schedule.layout import Bounds
 from event_router.router.store.log_ports import DeliveryRef, Unsettled
+from event_router.router.store.memory_log import MemoryLog
 from event_router.schemas.attempt import AttemptHead
+from event_router.schemas.delivery import Delivery
+from event_router.schemas.errors import Answer
 from event_router.schemas.record import Record
 from tests.contracts.schedules import delivery
-from tests.loop import World, destination
-from tests.virtual_time import run_virtually, virtual_clock
+from tests.loop import Receiver, World, destination, unavailable
+from tests.virtual_time import BEGIN, run_virtually, virtual_clock
 
 POLICY = RetryPolicy(FixedDelays((60.0, 600.0)), limit=2, max_age=10**9)
 P0, P1 = ("t", 0), ("t", 1)
@@ -154,3 +152,106 @@ async def test_a_group_has_done_up_to_its_lowest_unfinished_record() -> None:
     broker.finish("g", [one for one in records if one.offset != 2])
     done, ends = await broker.done("g", "events"), await broker.ends("events")
     assert all(at == (min(ends[place], 2)) for place, at in done.items())
+
+
+MILLION = 1_000_000
+
+
+class AMillionQueued(MemoryLog):
+    """Deliveries that were routed, and lie in Kafka one after the other."""
+
+    def __init__(self, page: list[Unsettled]) -> None:
+        super().__init__()
+        self.page = page
+        self.read = 0
+
+    async def unsettled(
+        self, before: int, limit: int, after: DeliveryRef | None = None, **_: object
+    ) -> list[Unsettled]:
+        assert len(self.page) == limit
+        begin = after.next_at if after else 0
+        if begin >= min(MILLION, before):
+            return []
+        self.read += limit
+        last = self.page[-1]
+        return [
+            *self.page[:-1],
+            msgspec.structs.replace(
+                last,
+                ref=last.ref._replace(next_at=begin + limit),
+                delivery_place=(0, begin + limit - 1, 1),
+            ),
+        ]
+
+
+async def _sweep_a_million() -> tuple[World, Sweep, AMillionQueued]:
+    world = World()
+    world.broker.logs["deliveries", 0] = [_RECORD] * MILLION
+    place = (0, 7, 1)
+    page = [
+        msgspec.structs.replace(row(None), head=delivery(number).head, delivery_place=place)
+        for number in range(500)
+    ]
+    log = AMillionQueued(page)
+    sweep = Sweep(world.topics, log, world.schedule, AwayFor(world), world.directory, POLICY)
+    await sweep(virtual_clock(), hurry=True)
+    return world, sweep, log
+
+
+_RECORD = Record("deliveries", 0, 0, 1, None, b"", ())
+
+
+class AwayFor:
+    """Offsets of a world in which deliver has done with the first seven records, and stopped."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def ends(self, topic: str) -> dict[tuple[str, int], int]:
+        return await self.world.broker.ends(topic)
+
+    async def done(self, group: str, topic: str) -> dict[tuple[str, int], int]:
+        ends = await self.ends(topic)
+        return dict.fromkeys(ends, 7) if group == self.world.topics.group("deliver") else ends
+
+
+def test_with_a_million_waiting_in_kafka_nothing_is_parked() -> None:
+    world, sweep, log = run_virtually(_sweep_a_million())
+    assert log.read == MILLION
+    assert sweep.counts == SweepCounts()
+    assert asyncio.run(world.schedule.stats()).entries == 0
+
+
+class Away(Receiver):
+    """`back` is away for 100 s, `gone` for ever."""
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        to = delivery.head.destination
+        if to == "gone" or virtual_clock() < BEGIN + 100_000:
+            raise unavailable("503", retry_after=40)
+        return await super().deliver(delivery)
+
+
+async def _past_the_bound(count: int) -> tuple[World, SweepCounts, float]:
+    """How long it takes until all is there that the schedule had no room for."""
+    world = World(bounds=Bounds(total=40_000, destination=10_000))
+    world.away = 0.05  # the log, too, is late now and then
+    world.directory.put(destination("back"), destination("gone"))
+    world.receiver = Away()
+    await world.publish(*(f"e{number}" for number in range(count)))
+    life = world.life(SweepPace(page=50, look=100, refill_look=200))
+    running = asyncio.create_task(life.run(), name="life")
+    async with asyncio.timeout(3_600):
+        while len(world.receiver.received) < count:
+            await asyncio.sleep(1)
+    took = (virtual_clock() - BEGIN) / 1000 - 100
+    running.cancel()
+    await asyncio.wait([running])
+    return world, life.sweeper.sweep.counts, took
+
+
+def test_what_the_schedule_has_no_room_for_comes_as_there_is_some() -> None:
+    world, counts, took = run_virtually(_past_the_bound(300))
+    assert counts.parked > 200
+    assert max(world.receiver.received.values()) == 1
+    assert took < 300
