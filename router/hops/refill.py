@@ -6,6 +6,7 @@ while that is parked, the log is read on.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from event_router.router.hops.orphans import Orphans
 from event_router.router.store.log_ports import DeliveryRef, Unsettled
 from event_router.schemas.delivery import DestinationKey
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -107,8 +110,11 @@ class Refills:
             rows += await self._next_of(
                 key, refill, pace.refill_look // len(wanting), pace.look_bytes // len(wanting)
             )
-        for row in await self.orphans.sure(rows):
+        sure = await self.orphans.sure(rows)
+        for row in sure:
             wanting[row.head.key].sure.append(row)
+        extra = {"destinations": len(wanting), "read": len(rows), "missing": len(sure)}
+        log.info("sweep.read_on", extra=extra)
 
     async def _next_of(
         self, key: DestinationKey, refill: Refill, most: int, most_bytes: int
