@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -286,5 +287,10 @@ def checked_time(field: str, value: str) -> str:
 def rfc3339(milliseconds: int) -> str:
     """A moment in ms since the epoch, in UTC, as RFC 3339 with milliseconds; OverflowError
     outside the years 1 to 9999."""
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(since_epoch: int) -> str:
+    return (_EPOCH + timedelta(seconds=since_epoch)).isoformat().removesuffix("+00:00")
