@@ -1,8 +1,8 @@
 """The hop `publish`: an event that came over HTTP is in Kafka before it is answered.
 
-decode → check → look for a duplicate → match → produce → remember the id. A crash anywhere in
+decode → check → look for a duplicate → produce → remember the id → match. A crash anywhere in
 between neither loses nor doubles: an id is remembered with its record's origin, as route does, and
-only once Kafka has the record.
+only once Kafka has the record. What is matched, for the answer, is looked for meanwhile.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from event_router.consumers.deadlines import Deadlines
-from event_router.consumers.ports import Directory, Duplicates, Producer, Sighting
+from event_router.consumers.ports import Directory, Duplicates, Producer, Sighting, TenantView
 from event_router.router.decisions.matching import match
 from event_router.router.decisions.sighting import content_hash, judge, same_content, sighting
 from event_router.router.hops.operator_events import unreserved
+from event_router.router.hops.shared_look import SharedLook, answer
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.decode import ANY_TOPIC, DEFAULT_SOURCE, Envelope, rfc3339
 from event_router.schemas.errors import EventRouterError, InvalidValue, TooLarge, Unavailable
@@ -141,6 +142,10 @@ class Publish:
     patience: float = 2.0
     counts: PublishCounts = field(default_factory=PublishCounts)
     _deadlines: Deadlines = field(default_factory=Deadlines)
+    _views: SharedLook[TenantView | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._views = SharedLook(self._view)
 
     async def __call__(self, event: NewEvent) -> Published:
         """On return Kafka has acknowledged the event, or an equal one with its id.
@@ -149,8 +154,8 @@ class Publish:
         """
         message = event_message(event, self.topics.events)
         content = None if event.generated_id else _content(event)
+        view = self._views.ask(event.tenant)
         known = content is not None and await self._known(event, content)
-        destinations = await self._destinations(event)
         if not known:
             place = await self._produce(event, message)
             known = content is not None and await self._remember(event, place, content)
@@ -158,7 +163,7 @@ class Publish:
             self.counts.duplicate += 1
         else:
             self.counts.accepted += 1
-        return Published(event.id, known, destinations)
+        return Published(event.id, known, self._matched(event, await answer(view)))
 
     async def _known(self, event: NewEvent, content: str) -> bool:
         """Whether the id stands for this very content already; it may stand for another."""
@@ -187,15 +192,20 @@ class Publish:
             self.counts.without_deduplication += 1
             return None
 
-    async def _destinations(self, event: NewEvent) -> list[str]:
-        """The ids that it matches now. Route looks again; this is for the answer only."""
+    async def _view(self, tenant: str) -> TenantView | None:
+        """The tenant's destinations as they are now; None when nobody says in time."""
         try:
             with self._deadlines.within(self.patience):
-                views = await self.directory.views((event.tenant,))
+                return (await self.directory.views((tenant,)))[tenant]
         except (Unavailable, TimeoutError):
+            return None
+
+    def _matched(self, event: NewEvent, view: TenantView | None) -> list[str]:
+        """The ids that it matches now. Route looks again; this is for the answer only."""
+        if view is None:
             self.counts.without_matching += 1
             return []
-        return [one.id for one in match(_matchable(event), views[event.tenant])]
+        return [one.id for one in match(_matchable(event), view)]
 
     async def _produce(self, event: NewEvent, message: Message) -> Place:
         try:
