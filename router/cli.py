@@ -1,6 +1,7 @@
 """The command `router`."""
 
 import asyncio
+import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,6 +133,24 @@ def settings() -> None:
     for row in describe_settings(read_settings()):
         table.add_row(*row)
     Console().print(table)
+
+
+@app.command()
+def sinks(
+    schema: Annotated[
+        str | None, typer.Option(help="Print the JSON schema of this type's destinations instead.")
+    ] = None,
+) -> None:
+    """List the types of destinations, and how to install what is missing."""
+    from event_router.consumers.sinks.kinds import load_sinks
+    from event_router.router.commands.sinks import entered_schema, type_rows
+
+    found = load_sinks()
+    if schema is not None:
+        typer.echo(json.dumps(entered_schema(found, schema), indent=2))
+        return
+    for row in type_rows(found):
+        typer.echo("{:18} {:23} {:11} {}".format(*row))
 
 
 @app.command()

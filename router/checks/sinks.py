@@ -25,7 +25,7 @@ def judge_sinks(installed: list[str], missing: list[str], used: dict[str, int]) 
         return problem(
             "sinks",
             f"deliveries fail with sink_not_installed: destinations {', '.join(lacking)}",
-            f"install their sinks, or delete them; there are sinks for {', '.join(installed)}",
+            "install their sinks, as `router sinks` says, or delete them",
         )
     without = f"; without a sink: {', '.join(missing)}" if missing else ""
     return ok("sinks", f"{', '.join(installed)} are installed{without}")

@@ -7,6 +7,7 @@ It prints what it was answered, as JSON.
 import asyncio
 import json
 import sys
+import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,6 +124,22 @@ async def tenants(call: Caller) -> dict[str, Any]:
     return said
 
 
+async def a_kafka_without_sasl(call: Caller) -> list[str]:
+    """One that the SDK can read, though it couldn't have made it."""
+    config = {"brokers": "k.example.com:9092", "topic": "t"}
+    body = {"id": "bare", "type": "kafka", "topics": "*", "config": config}
+    request = urllib.request.Request(
+        f"{URL}/api/v1/tenants/acme/destinations",
+        json.dumps(body).encode(),
+        {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+    )
+    await asyncio.to_thread(urllib.request.urlopen, request, timeout=10)
+    key = {"tenant_id": "acme", "destination_id": "bare"}
+    found = await call("destinations.get", **key)
+    await call("destinations.delete", **key)
+    return [found.config.sasl_mechanism.value, found.credentials.username]
+
+
 async def destinations(call: Caller) -> dict[str, Any]:
     types = await call("schemas.list_destination_types")
     said: dict[str, Any] = {"types": [one.type for one in types]}
@@ -152,6 +169,7 @@ async def destinations(call: Caller) -> dict[str, Any]:
     for type_ in DESTINATIONS:
         if type_ not in ("webhook", "kafka"):
             await call("destinations.delete", tenant_id="acme", destination_id=f"of-{type_}")
+    said["bare_kafka"] = await a_kafka_without_sasl(call)
     said["missing"] = await call.failed(
         "destinations.get", tenant_id="acme", destination_id="of-aws_s3"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from event_router.consumers.sinks.kinds import load_sinks
 from tests.api.test_serve import served
 from tests.api.world import KEY, World, a_settings
 from tests.services import CACHE
@@ -83,7 +84,7 @@ async def test_every_method_of_the_python_sdk_works_unchanged(mode: str) -> None
     assert portal.endswith("&theme=dark")
     targets = said.pop("listed")
     assert targets["webhook"] == "https://example.com/"
-    assert sorted(targets) == said.pop("types")
+    assert set(targets) <= set(said.pop("types"))
     answer = {"status": 500, "body": "answer"}
     success = {"status": 200, "body": "answer"}
     data = {"n": 1}
@@ -109,6 +110,7 @@ async def test_every_method_of_the_python_sdk_works_unchanged(mode: str) -> None
         "rotated": True,
         "disabled": True,
         "enabled": True,
+        "bare_kafka": ["plain", ""],
         "missing": ["NotFoundError", 404, "destination not found"],
         "wrong": ["APIErrorResponse", 422, "validation error"],
         "published": [["e9", False, [KAFKA, WEBHOOK]], ["e9", True, [KAFKA, WEBHOOK]]],
@@ -175,7 +177,7 @@ async def test_every_method_of_the_typescript_sdk_works_unchanged() -> None:
         "own": ["acme"],
         "notOwn": ["APIError", 403, "a tenant's token is for that tenant's own things"],
         "deletedTenant": True,
-        "types": 11,
+        "types": len(load_sinks().names),
         "form": "Apache Kafka",
         "listed": ["https://example.com/"],
         "changed": [{"team": "x"}, {"data": {"plan": "pro"}}],
