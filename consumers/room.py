@@ -7,13 +7,14 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 - Those that aren't, new ones included, share half of the slots among them, each alike and none
   with more than a sixteenth. The first slot of each is exempt, so that it can show what it is.
 - A trusted one may have an eighth of the slots. With every quick answer while that isn't enough
-  it may have one more, as long as half of all slots are free; until it needed none of them. Not
-  one that answers `AT_ONCE`: what it waits for is this worker, and the more of its attempts run
-  together the longer everybody does.
+  it may have one more, as long as half of all slots are free; until it needed none of them.
+- One that answers at once needs few: a worker doesn't end more than `MOST_PER_MS`. What it waits
+  for is the worker, and with more of its attempts side by side everybody would wait longer.
 - Who has more than an eighth of an eighth leaves the last quarter of all slots to others.
 - Who has a limit of its own has no room beyond it (`rates.py`).
 """
 
+import math
 from dataclasses import dataclass, field
 
 from event_router.consumers.circuit import after_failure, probes
@@ -22,8 +23,8 @@ from event_router.consumers.rates import Rates
 from event_router.schemas.delivery import DestinationKey
 
 SHARE = 8
-AT_ONCE = 10
-"""ms. An eighth of 500 slots, each used so often, is more than a worker can do."""
+MOST_PER_MS = 8
+"""Attempts that a worker could end at best."""
 
 
 @dataclass(slots=True)
@@ -78,7 +79,15 @@ class Room:
         more = min(self.grown.get(key, self.cap) - running, self.slots // 2 - self.taken)
         unreserved = self.slots - self.slots // 4 - self.taken
         little = max(self.cap // SHARE, 1) - running
-        return max(little, min(max(self.cap - running, more), unreserved))
+        enough = self._enough(key) - running
+        return max(little, min(max(self.cap - running, more), enough, unreserved))
+
+    def _enough(self, key: DestinationKey) -> int:
+        """Slots with which it gets as much as a worker can do, going by its quick answers; half of
+        its share at least."""
+        quick = self.quick.get(key)
+        most = self.slots if quick is None else math.ceil(quick * MOST_PER_MS)
+        return max(self.cap // 2, most)
 
     def _doubtful_share(self, running: int) -> int:
         half = self.slots // 2
@@ -122,17 +131,16 @@ class Room:
             self._grow(key, took)
 
     def _grow(self, key: DestinationKey, took: int) -> None:
-        """One more, if all that it may have were in use since it last had none in use, and its
-        quick answers take their time."""
+        """One more, if all that it may have were in use since it last had none in use. What is
+        quicker than before counts at once, what isn't bit by bit."""
         before = self.quick.get(key, took)
         self.quick[key] = min(took, before + (took - before) / 16)
-        if key in self.filled and self.quick[key] >= AT_ONCE:
+        if key in self.filled:
             self.grown[key] = min(self.grown.get(key, self.cap) + 1, max(self.slots // 2, self.cap))
         if key not in self.running:
             if key not in self.filled:
                 self.grown.pop(key, None)
             self.filled.discard(key)
-            del self.quick[key]
 
     def succeeded(self, key: DestinationKey, now: int) -> None:
         """Closes its circuit once that has had its time. A success before is that of an attempt

@@ -21,11 +21,11 @@ def filled(room: Room, key: DestinationKey, count: int, *, slow: bool = False) -
             room.mark_slow(key)
 
 
-def trusted(room: Room, *keys: DestinationKey) -> None:
+def trusted(room: Room, *keys: DestinationKey, took: int = 100) -> None:
     """Each has had an attempt that ended soon."""
     for key in keys:
         room.take(key)
-        room.give(key, slow=False, took=100)
+        room.give(key, slow=False, took=took)
 
 
 def test_a_trusted_destination_has_an_eighth_of_the_slots_and_a_new_one_half_of_that() -> None:
@@ -48,17 +48,25 @@ def test_quick_answers_make_room_for_more_up_to_half_of_the_slots() -> None:
     assert room.free(B, NOW) == 10
 
 
-def test_who_answers_at_once_has_enough_with_its_share() -> None:
-    room = Room(80)
+def test_who_answers_at_once_has_enough_with_half_of_its_share() -> None:
+    room = Room(800)
     trusted(room, A)
     for _ in range(100):
         filled(room, A, room.free(A, NOW))
-        room.give(A, slow=False, took=5)
-    assert room.running[A] + room.free(A, NOW) == 10
-    for _ in range(100):
+        room.give(A, slow=False, took=1)
+    assert room.running[A] + room.free(A, NOW) == 50
+
+
+def test_a_quick_answer_among_others_is_not_held_against_it() -> None:
+    room = Room(800)
+    trusted(room, A)
+    room.take(A)
+    filled(room, A, room.free(A, NOW))
+    room.give(A, slow=False, took=1)
+    for _ in range(400):
         filled(room, A, room.free(A, NOW))
-        room.give(A, slow=False, took=40)
-    assert room.running[A] + room.free(A, NOW) == 40, "one quick answer isn't held against it"
+        room.give(A, slow=False, took=100)
+    assert room.running[A] + room.free(A, NOW) == 400
 
 
 def test_who_did_not_need_more_has_its_share_again() -> None:
