@@ -25,6 +25,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     retry: bool = True
     partition_key: str | None = None
     generated_id: bool = False
+    updates: str | None = None
 
 
 def event_message(event: NewEvent, topic: str) -> Message:
@@ -51,6 +52,8 @@ def event_message(event: NewEvent, topic: str) -> Message:
         headers.append(("ce_generatedid", b"true"))
     if event.partition_key:
         headers.append(("ce_partitionkey", event.partition_key.encode()))
+    if event.updates is not None:
+        headers.append(("ce_updates", event.updates.encode()))
     headers += ((f"meta_{name}", value.encode()) for name, value in event.metadata.items())
     return Message(topic, (event.partition_key or event.id).encode(), event.data, headers)
 
@@ -67,3 +70,5 @@ def _check(event: NewEvent) -> None:
         checked_id("destination_id", event.destination)
     if event.partition_key:
         checked_text("partition_key", event.partition_key)
+    if event.updates is not None:
+        checked_event_id(event.updates)

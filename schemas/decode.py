@@ -64,6 +64,7 @@ class _Structured(msgspec.Struct):
     retryeligible: Flag = None
     partitionkey: str | None = None
     generatedid: Flag = None
+    updates: str | None = None
 
 
 _envelope = msgspec.json.Decoder(Envelope)
@@ -117,6 +118,7 @@ def _from_binary(record: Record, value: bytes, headers: Headers) -> Event:
         retry=_flag("retryeligible", _text(headers, "ce_retryeligible"), default=True),
         partition_key=_text(headers, "ce_partitionkey"),
         deduplicate=not _flag("generatedid", _text(headers, "ce_generatedid"), default=False),
+        updates=_text(headers, "ce_updates"),
     )
 
 
@@ -141,6 +143,7 @@ def _from_structured(record: Record, value: bytes, headers: Headers) -> Event:
         retry=_flag("retryeligible", read.retryeligible, default=True),
         partition_key=read.partitionkey,
         deduplicate=not _flag("generatedid", read.generatedid, default=False),
+        updates=read.updates,
     )
 
 
@@ -181,6 +184,7 @@ def _event(
     retry: bool,
     partition_key: str | None,
     deduplicate: bool,
+    updates: str | None = None,
 ) -> Event:
     """What every form has to pass."""
     return Event(
@@ -197,6 +201,7 @@ def _event(
         retry=retry,
         partition_key=checked_text("partition_key", partition_key) if partition_key else None,
         deduplicate=deduplicate,
+        updates=checked_event_id(updates) if updates else None,
     )
 
 

@@ -9,7 +9,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """One accepted event. `data` is the payload byte for byte: nobody parses or re-encodes it.
 
     `time` is RFC 3339. `deduplicate` says whether the id came from a client, and so counts
-    against a second publish; ids that the router made never repeat.
+    against a second publish; ids that the router made never repeat. `updates` is the id of the
+    event that this one changes: its data are the fields that have changed.
     """
 
     tenant: str
@@ -25,3 +26,4 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     retry: bool = True
     partition_key: str | None = None
     deduplicate: bool = False
+    updates: str | None = None

@@ -18,12 +18,21 @@ from event_router.router.api.destinations import destination_routes
 from event_router.router.api.docs_page import add_docs_page
 from event_router.router.api.errors import ErrorBody, answer_errors_as_json
 from event_router.router.api.events import EventsAnswer, event_routes
+from event_router.router.api.fiddler import PREFIXES as FIDDLER
+from event_router.router.api.fiddler import Fiddler
 from event_router.router.api.health import HealthAnswer, health_routes
+from event_router.router.api.jobs import JobAnswer, JobsAnswer, job_routes
 from event_router.router.api.metrics import MetricsAnswer, metrics_routes
 from event_router.router.api.portal import portal_routes
 from event_router.router.api.publish import PATH, PublishEndpoint, publish_operation
 from event_router.router.api.rate_limits import TenantRates
 from event_router.router.api.retry import retry_routes
+from event_router.router.api.schemas import (
+    SchemaAnswer,
+    SchemasAnswer,
+    ViolationsAnswer,
+    schema_routes,
+)
 from event_router.router.api.services import Services
 from event_router.router.api.tenant_access import PortalAnswer, TokenAnswer, token_routes
 from event_router.router.api.tenants import TenantsAnswer, tenant_routes
@@ -44,6 +53,8 @@ _ROUTES = (
     retry_routes,
     metrics_routes,
     dead_routes,
+    schema_routes,
+    job_routes,
 )
 _BODY_LIMIT = 256 * 1024
 _ANSWERS = (
@@ -60,6 +71,11 @@ _ANSWERS = (
     MetricsAnswer,
     DeadListAnswer,
     DeadRecordAnswer,
+    JobAnswer,
+    JobsAnswer,
+    SchemaAnswer,
+    SchemasAnswer,
+    ViolationsAnswer,
     Replayed,
     PublishBody,
     Published,
@@ -71,13 +87,16 @@ class Api(FastAPI):
     """FastAPI, with publish past it: its layers cost as much as the hop. They still have the
     route, for other methods and for an app that is mounted somewhere."""
 
-    def __init__(self, publish: ASGIApp, **more: Any) -> None:
+    def __init__(self, publish: ASGIApp, fiddler: ASGIApp, **more: Any) -> None:
         super().__init__(**more)
         self._publish = publish
+        self._fiddler = fiddler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             await self._publish(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(FIDDLER):
+            await self._fiddler(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -96,6 +115,7 @@ def create_app(services: Services) -> Api:
     publish = PublishEndpoint(services, callers, rates)
     app = Api(
         publish,
+        Fiddler(services, callers),
         title="Event Router",
         version="1",
         docs_url=None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from event_router.consumers.ports import Producer, Schedule
 from event_router.consumers.sinks.kinds import SinkTypes
+from event_router.router.api.known_schemas import KnownSchemas
 from event_router.router.batch.uploads import Uploads
 from event_router.router.clock import now_ms
 from event_router.router.hops.publish import Publish
@@ -26,6 +27,7 @@ class Services:
     registry: Registry
     jobs: Jobs
     uploads: Uploads
+    known_schemas: KnownSchemas
     log: Log
     producer: Producer
     schedule: Schedule

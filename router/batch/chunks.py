@@ -14,6 +14,7 @@ import msgspec
 from event_router.consumers.ports import Duplicates, Producer, Sighting
 from event_router.router.batch.row_events import RowEvent
 from event_router.router.batch.rows import BadRow
+from event_router.router.batch.source import Read
 from event_router.router.decisions.sighting import content_hash, judge, same_content, sighting
 from event_router.router.store.job_ports import Remark
 from event_router.schemas.decode import DEFAULT_SOURCE
@@ -24,14 +25,6 @@ log = logging.getLogger(__name__)
 
 _NOWHERE = Place("", 0, 0, 0)
 _Ask = Callable[[Sequence[Sighting]], Awaitable[list[bytes | None]]]
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """Rows of one file, the first of which has this number in it (from 1)."""
-
-    file: str
-    first: int
-    events: list[RowEvent | BadRow]
 
 
 class Numbered(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +72,7 @@ class Chunks:
     lying: set[int] = field(default_factory=set)
     patience: float = 2.0
 
-    async def publish(self, chunk: Prepared) -> Outcome:
+    async def publish(self, chunk: Read) -> Outcome:
         """On return Kafka has acknowledged every row that is accepted."""
         outcome = Outcome(chunk.file, len(chunk.events))
         new: list[Numbered] = []

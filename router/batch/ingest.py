@@ -15,14 +15,16 @@ from dataclasses import dataclass
 import msgspec
 
 from event_router.router.batch import files
-from event_router.router.batch.chunks import Chunks, Outcome, Prepared, fingerprint
+from event_router.router.batch.chunks import Chunks, Outcome, fingerprint
 from event_router.router.batch.ports import Ports
+from event_router.router.batch.rehearsal import Rehearsal
 from event_router.router.batch.rows import CHUNK_ROWS, Unreadable
-from event_router.router.batch.source import Lost, Source
+from event_router.router.batch.source import Lost, Read, Source
 from event_router.router.batch.tally import Tally
 from event_router.router.batch.uploads import Binding, NoSuchUpload
 from event_router.router.store.job_ports import Examined, Job, JobOptions, Progress, Remarks
 from event_router.router.store.schema_ports import Found
+from event_router.schemas.columns import EventSchema
 from event_router.schemas.errors import EventRouterError, InvalidValue
 
 log = logging.getLogger(__name__)
@@ -89,6 +91,8 @@ class Ingest:
             except _Interrupted:
                 return False
             progress = msgspec.structs.replace(progress, files=examined)
+        if job.options.dry_run:
+            return await self._rehearse(progress, schema)
         lying = set() if progress.clean else await self._lying(progress)
         tail = await self._ports.events.ends() if progress.clean else progress.tail
         progress = msgspec.structs.replace(progress, tail=tail, clean=False)
@@ -133,6 +137,22 @@ class Ingest:
         if self._asked_to_stop():
             raise _Interrupted
 
+    async def _rehearse(self, progress: Progress, schema: EventSchema | None) -> bool:
+        """A dry run: every row is read, and nothing published."""
+        progress = msgspec.structs.replace(progress, done=0)
+        source = Source(self._ports, self._job, progress, schema)
+        rehearsal = Rehearsal(self._job.options, schema)
+        self._tally = Tally(progress, report=rehearsal.report)
+        while not self._asked_to_stop():
+            chunk = await asyncio.to_thread(source.next)
+            if chunk is None:
+                return True
+            if isinstance(chunk, Lost):
+                self._tally.give_up(*chunk)
+            else:
+                self._add(await asyncio.to_thread(rehearsal.look_at, chunk))
+        return False
+
     async def _lying(self, progress: Progress) -> set[int]:
         """What lies in the topic since the last checkpoint of the tenant's and the topic's."""
         tenant, topic = self._job.tenant.encode(), self._job.topic.encode()
@@ -162,10 +182,10 @@ class Ingest:
         saved = (self._tally.progress.done, time.monotonic())
         while True:
             chunk = None if self._asked_to_stop() else await asyncio.to_thread(source.next)
-            if isinstance(chunk, Prepared):
+            if isinstance(chunk, Read):
                 task = asyncio.create_task(chunks.publish(chunk), name="publish a chunk")
                 flying.append(task)
-            while flying and (len(flying) >= most or not isinstance(chunk, Prepared)):
+            while flying and (len(flying) >= most or not isinstance(chunk, Read)):
                 self._add(await flying[0])
                 flying.popleft()
             if isinstance(chunk, Lost):

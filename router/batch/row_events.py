@@ -24,7 +24,7 @@ from event_router.schemas.timestamps import TimestampFormat, parse_timestamp
 
 JSON = "application/json"
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+encode_row = msgspec.json.Encoder(decimal_format="number").encode
 _VARIANTS = "89ab"
 
 
@@ -119,9 +119,9 @@ class RowEvents:
             )
             dropped, found = conformed.dropped, conformed.violations
             if dropped or options.casting or raw is None:
-                data = _encode(conformed.data)
+                data = encode_row(conformed.data)
         if data is None:
-            data = _encode(values)
+            data = encode_row(values)
         if len(data) > self._limit:
             raise InvalidValue("row", f"{len(data)} bytes", f"at most {self._limit} bytes of JSON")
         return data, dropped, found

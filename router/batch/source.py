@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from event_router.router.batch import files
-from event_router.router.batch.chunks import Prepared
 from event_router.router.batch.ports import Ports
-from event_router.router.batch.row_events import RowEvents
-from event_router.router.batch.rows import CHUNK_ROWS, Unreadable
+from event_router.router.batch.row_events import RowEvent, RowEvents
+from event_router.router.batch.rows import CHUNK_ROWS, BadRow, Chunk, Unreadable
 from event_router.router.batch.uploads import Binding, NoSuchUpload
 from event_router.router.store.job_ports import Examined, Job, Progress
 from event_router.schemas.columns import ColumnType, EventSchema
@@ -22,6 +21,15 @@ class Lost(NamedTuple):
     row: int
     rows: int
     reason: str
+
+
+class Read(NamedTuple):
+    """Rows of a file, the first of which has this number in it (from 1), and as events."""
+
+    file: str
+    first: int
+    rows: Chunk
+    events: list[RowEvent | BadRow]
 
 
 class Source:
@@ -47,11 +55,11 @@ class Source:
         )
         self._chunks = self._read(progress.files or (), progress.done)
 
-    def next(self) -> Prepared | Lost | None:
+    def next(self) -> Read | Lost | None:
         """None when there is no more."""
         return next(self._chunks, None)
 
-    def _read(self, examined: tuple[Examined, ...], done: int) -> Iterator[Prepared | Lost]:
+    def _read(self, examined: tuple[Examined, ...], done: int) -> Iterator[Read | Lost]:
         before = 0
         for file, known in zip(self._job.files, examined, strict=True):
             start = max(0, done - before)
@@ -61,7 +69,7 @@ class Source:
 
     def _read_file(
         self, file: str, known: Examined, before: int, row: int
-    ) -> Iterator[Prepared | Lost]:
+    ) -> Iterator[Read | Lost]:
         reason = "the file is shorter than it was"
         try:
             job, uploads = self._job, self._ports.uploads
@@ -73,7 +81,7 @@ class Source:
                     self._events.event(number, one, partition)
                     for number, one in enumerate(chunk, before + row + 1)
                 ]
-                yield Prepared(file, row + 1, events)
+                yield Read(file, row + 1, chunk, events)
                 row += len(chunk)
         except (Unreadable, NoSuchUpload) as error:
             reason = str(error)

@@ -1,11 +1,12 @@
 """How far a job is, as its chunks come back. Pure."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 
 from event_router.router.batch.chunks import Numbered, Outcome
-from event_router.router.store.job_ports import LISTED, Progress, Remark, Remarks
+from event_router.router.store.job_ports import LISTED, Progress, Remark, Remarks, ReportLine
 from event_router.router.store.schema_ports import Found
 
 _FIELDS_TOLD_APART = 100
@@ -19,8 +20,14 @@ class Tally:
     they are: rows that an earlier worker sent may lie before ours.
     """
 
-    def __init__(self, progress: Progress, settled: int = 0) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        settled: int = 0,
+        report: Callable[[], tuple[ReportLine, ...]] = tuple,
+    ) -> None:
         self.progress = progress
+        self._report = report
         self._settled = settled
         self._refusals: list[Remark] = []
         self._violations: list[Remark] = []
@@ -58,7 +65,7 @@ class Tally:
 
     def take(self) -> tuple[Progress, Remarks, list[Found]]:
         """The progress, and what has been remarked and found since this was last asked."""
-        remarks = Remarks(tuple(self._refusals), tuple(self._violations))
+        remarks = Remarks(tuple(self._refusals), tuple(self._violations), self._report())
         found = list(self._found.values())
         self._refusals, self._violations, self._found = [], [], {}
         return self.progress, remarks, found

@@ -113,7 +113,12 @@ class Worker:
             await self._end(job, ingest, held, ending)
             return
         if done:
-            await self._end(job, ingest, held, _ending_of(ingest.tally.progress, self._now()))
+            await self._end(
+                job,
+                ingest,
+                held,
+                _ending_of(ingest.tally.progress, self._now(), dry_run=job.options.dry_run),
+            )
         elif held.why == "cancelled":
             await self._revoke(job, ingest, held)
         else:
@@ -126,7 +131,8 @@ class Worker:
 
     async def _end(self, job: Job, ingest: Ingest, held: "_Holding", ending: Ending) -> None:
         progress, remarks, found = ingest.tally.take()
-        await ingest.record(found)
+        if not job.options.dry_run:
+            await ingest.record(found)
         await held.finish(ending, progress, remarks)
         self.counts.jobs += 1
         log.info(
@@ -248,9 +254,9 @@ class _Holding:
         return Lease(self._owner, self._worker.ports.clock() + round(self._worker.lease * 1000))
 
 
-def _ending_of(progress: Progress, now: int) -> Ending:
+def _ending_of(progress: Progress, now: int, *, dry_run: bool) -> Ending:
     """A job that has published a row, or whose rows lie in the topic already, is a success."""
-    if progress.accepted or progress.duplicates:
+    if progress.accepted or progress.duplicates or dry_run:
         return Ending("SUCCESS", now)
     message = f"none of the {progress.refused} rows was accepted: see the reasons of the first ones"
     return Ending("FAILURE", now, "nothing_accepted", message)

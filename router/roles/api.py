@@ -3,6 +3,7 @@
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.router.adapters import open_uploads, webhook_style
 from event_router.router.api.app import create_app
+from event_router.router.api.known_schemas import KnownSchemas
 from event_router.router.api.services import Services
 from event_router.router.clock import now_ms
 from event_router.router.hops.operator_events import alert_policy
@@ -24,6 +25,8 @@ async def run(role: Role) -> None:
     role.closing.push_async_callback(log.aclose)
     jobs = SqlJobs(role.settings.registry_url)
     role.closing.push_async_callback(jobs.aclose)
+    known_schemas = KnownSchemas(connected.registry)
+    role.closing.push_async_callback(known_schemas.flush)
     subscriptions = Subscriptions(
         alert_policy(role.settings),
         role.topics,
@@ -38,6 +41,7 @@ async def run(role: Role) -> None:
         registry=connected.registry,
         jobs=jobs,
         uploads=open_uploads(role.settings),
+        known_schemas=known_schemas,
         log=log,
         producer=connected.producer,
         schedule=connected.schedule,

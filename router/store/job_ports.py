@@ -88,15 +88,29 @@ class Remark(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class ReportLine(msgspec.Struct, frozen=True):
+    """What a dry run has to say about a field, and about how many rows. A fatal line is of rows
+    that would be refused."""
+
+    type: Literal["fatal", "warning"]
+    field: str
+    desc: str
+    rows: int
+
+
 class Remarks(msgspec.Struct, frozen=True):
-    """The first rows that were refused, and the first that violate the schema."""
+    """The first rows that were refused, the first that violate the schema, and the report of a
+    dry run."""
 
     refusals: tuple[Remark, ...] = ()
     violations: tuple[Remark, ...] = ()
+    report: tuple[ReportLine, ...] = ()
 
     def and_more(self, later: "Remarks") -> "Remarks":
         return Remarks(
-            (self.refusals + later.refusals)[:LISTED], (self.violations + later.violations)[:LISTED]
+            (self.refusals + later.refusals)[:LISTED],
+            (self.violations + later.violations)[:LISTED],
+            (self.report + later.report)[:LISTED],
         )
 
 
@@ -159,6 +173,8 @@ class Jobs(Protocol):
         ...
 
     async def job(self, uuid: str) -> Job | None: ...
+
+    async def of_batch(self, tenant: str, topic: str, batch: str) -> Job | None: ...
 
     async def jobs(self, wanted: JobFilter, paging: Paging) -> Page[Job]:
         """By the time of creation."""

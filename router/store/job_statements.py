@@ -40,18 +40,23 @@ def add(new: NewJob, connection: Connection) -> Job:
         "lease_until": 0,
     }
     insert_if_new(connection, jobs, row)
-    same = jobs.c.uuid == new.uuid
-    if new.batch_id is not None:
-        its_batch = (jobs.c.tenant == new.tenant) & (jobs.c.topic == new.topic)
-        same = its_batch & (jobs.c.batch_id == new.batch_id)
-    found = connection.execute(select(jobs).where(same)).one_or_none()
+    if new.batch_id is None:
+        found = find(new.uuid, connection)
+    else:
+        found = find_batch(new.tenant, new.topic, new.batch_id, connection)
     if found is None:
         raise Unavailable("database", f"the job {new.uuid} was deleted meanwhile")
-    return _job_of(found)
+    return found
 
 
 def find(uuid: str, connection: Connection) -> Job | None:
     row = connection.execute(select(jobs).where(jobs.c.uuid == uuid)).one_or_none()
+    return None if row is None else _job_of(row)
+
+
+def find_batch(tenant: str, topic: str, batch: str, connection: Connection) -> Job | None:
+    its = (jobs.c.tenant == tenant) & (jobs.c.topic == topic) & (jobs.c.batch_id == batch)
+    row = connection.execute(select(jobs).where(its)).one_or_none()
     return None if row is None else _job_of(row)
 
 

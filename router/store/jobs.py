@@ -31,6 +31,9 @@ class SqlJobs:
     async def job(self, uuid: str) -> Job | None:
         return await self._database.read(partial(statements.find, uuid))
 
+    async def of_batch(self, tenant: str, topic: str, batch: str) -> Job | None:
+        return await self._database.read(partial(statements.find_batch, tenant, topic, batch))
+
     async def jobs(self, wanted: JobFilter, paging: Paging) -> Page[Job]:
         sought = seek(paging, JobPosition)
         found = await self._database.read(partial(statements.list_jobs, wanted, sought))

@@ -37,16 +37,21 @@ class MemoryJobs:
         self._stored: dict[str, bytes] = {}
 
     async def add(self, new: NewJob) -> Job:
-        for kept in self._all():
-            known = kept.job
-            batch = (known.tenant, known.topic, known.batch_id)
-            if new.batch_id is not None and batch == (new.tenant, new.topic, new.batch_id):
+        if new.batch_id is not None:
+            known = await self.of_batch(new.tenant, new.topic, new.batch_id)
+            if known is not None:
                 return known
         return self._put(_Kept(Job(**begun(new)), new.created_at)).job
 
     async def job(self, uuid: str) -> Job | None:
         kept = self._get(uuid)
         return None if kept is None else kept.job
+
+    async def of_batch(self, tenant: str, topic: str, batch: str) -> Job | None:
+        for kept in self._all():
+            if (kept.job.tenant, kept.job.topic, kept.job.batch_id) == (tenant, topic, batch):
+                return kept.job
+        return None
 
     async def jobs(self, wanted: JobFilter, paging: Paging) -> Page[Job]:
         sought = seek(paging, JobPosition)

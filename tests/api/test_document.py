@@ -17,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from event_router.router.store.job_ports import JobOptions, NewJob
+from event_router.router.store.schema_ports import Found
 from tests.api.world import KEY, World, a_settings, destination_body
 from tests.store.history import History, write
 
@@ -26,12 +28,15 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
+JOB = "0f0e0d0c-0b0a-4908-8706-050403020100"
 EXISTING = {
     "tenant_id": "acme",
     "destination_id": "one",
     "event_id": "e1",
     "attempt_id": "a1",
     "type_name": "webhook",
+    "job_id": JOB,
+    "topic": "orders",
 }
 
 
@@ -73,6 +78,12 @@ class Api:
         await client.put("tenants/acme")
         await client.post("tenants/acme/destinations", json=destination_body(id="one"))
         await client.put("tenants/acme/destinations/one/enable")
+        columns = [{"name": "amount", "type": "float", "minimum": 0}]
+        await client.put("tenants/acme/schemas/orders", json={"columns": columns})
+        found = Found("amount", "range", 1, "e1", "-1 is less than 0", 1, 2)
+        await self._world.registry.schemas.record("acme", "orders", [found])
+        job = NewJob(JOB, "org", "acme", "orders", ("rows.csv",), JobOptions(), 1_000)
+        await self._world.jobs.add(job)
 
     async def _answer(self, case: Any, caller: str) -> httpx.Response:
         await self._restore()

@@ -13,6 +13,7 @@ from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.ports import Sighting, TenantView
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.router.api.app import create_app
+from event_router.router.api.known_schemas import KnownSchemas
 from event_router.router.api.services import Services
 from event_router.router.batch.uploads import Uploads
 from event_router.router.directory import CachedDirectory
@@ -143,6 +144,7 @@ class World:
             registry=self.registry,
             jobs=self.jobs,
             uploads=Uploads(self.folder, 1 << 30),
+            known_schemas=KnownSchemas(self.registry),
             log=self.log,
             producer=self.producer,
             schedule=self.schedule,

@@ -319,3 +319,22 @@ def test_the_id_of_a_row_is_a_uuid5() -> None:
     job = uuids.uuid4()
     for number in range(1, 200):
         assert generated_id(job.bytes, number) == str(uuids.uuid5(job, str(number)))
+
+
+async def test_a_dry_run_reports_and_publishes_nothing(world: BatchWorld) -> None:
+    columns = (
+        Column("id", ColumnType.STRING),
+        Column("amount", ColumnType.FLOAT, nullable=False, minimum=0),
+    )
+    await world.registry.schemas.put(TENANT, TOPIC, EventSchema(columns))
+    stored = await world.upload("id,amount,more\na,5,x\nb,-5,y\nc,-6,z\n,7,z\nd\n")
+    job = await ended(world, await world.job(stored, id_field="id", dry_run=True))
+    assert (job.status, world.events()) == ("SUCCESS", [])
+    assert [(line.type, line.field, line.rows) for line in job.remarks.report] == [
+        ("fatal", "row", 1),
+        ("fatal", "row", 1),
+        ("warning", "more", 4),
+        ("warning", "amount", 2),
+    ]
+    assert await world.registry.schemas.violations(TENANT, TOPIC) == []
+    assert (job.progress.accepted, job.progress.refused) == (3, 2)

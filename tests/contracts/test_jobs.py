@@ -74,6 +74,8 @@ async def test_a_job_comes_back_as_it_was_asked_for(jobs: Jobs) -> None:
 async def test_a_batch_is_taken_once(jobs: Jobs) -> None:
     first = await jobs.add(new_job("j1", batch="b1"))
     assert await jobs.add(new_job("j2", batch="b1")) == first
+    assert await jobs.of_batch("acme", "orders", "b1") == first
+    assert await jobs.of_batch("acme", "orders", "b2") is None
     assert (await jobs.add(new_job("j3", batch="b1", topic="other"))).uuid == "j3"
     assert (await jobs.add(new_job("j4", batch="b1", tenant="other"))).uuid == "j4"
     assert {(await jobs.add(new_job(uuid))).uuid for uuid in ("j5", "j6")} == {"j5", "j6"}
