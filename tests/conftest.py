@@ -55,6 +55,12 @@ def tansu() -> Iterator[services.Tansu]:
 
 
 @pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[services.RabbitMq]:
+    """RabbitMQ: `.server`, `.url`."""
+    yield from _running(services.rabbitmq)
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[services.Redis]:
     """Redis, as it was left: `redis_url` is what most tests want."""
     yield from _running(services.redis)

@@ -409,6 +409,62 @@ def valkey() -> Redis:
     return Redis(process, f"unix://{path}?db=0")
 
 
+# RabbitMQ -------------------------------------------------------------------------------------
+
+RABBITMQ_USER, RABBITMQ_PASSWORD = "guest", "guest"
+"""RabbitMQ's own, which it knows on this machine only."""
+
+
+@dataclass
+class RabbitMq(Service):
+    """A RabbitMQ server."""
+
+    server: str
+
+    @property
+    def url(self) -> str:
+        return f"amqp://{RABBITMQ_USER}:{RABBITMQ_PASSWORD}@{self.server}/"
+
+
+def rabbitmq() -> RabbitMq:
+    """The RabbitMQ at TEST_RABBITMQ (host:port), else one of our own."""
+    given = os.environ.get("TEST_RABBITMQ")
+    if given:
+        return RabbitMq(None, given)
+    folder = Path("/usr/lib/rabbitmq/bin")
+    if not (folder / "rabbitmq-server").exists():
+        raise Missing(
+            "install RabbitMQ (apt-get install rabbitmq-server), or set TEST_RABBITMQ to host:port"
+        )
+    data, port, names = workspace() / unique("rabbitmq-"), free_port(), str(free_port())
+    data.mkdir()
+    enabled = data / "enabled_plugins"
+    enabled.write_text("[].")
+    env = {
+        "HOME": str(data),
+        "RABBITMQ_NODENAME": f"{data.name}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": HOST,
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(data),
+        "RABBITMQ_LOG_BASE": str(data),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(enabled),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2 +sbwt none",
+        "ERL_EPMD_PORT": names,
+        "ERL_EPMD_ADDRESS": HOST,
+    }
+    process = Process(
+        data.name,
+        [str(folder / "rabbitmq-server")],
+        ready=lambda process: "Starting broker... completed" in process.log_text,
+        env=env,
+    )
+    process.start()
+    # Erlang's name server was started by it, and outlives it.
+    atexit.register(subprocess.run, ["epmd", "-port", names, "-kill"], capture_output=True)
+    return RabbitMq(process, f"{HOST}:{port}")
+
+
 # PostgreSQL -----------------------------------------------------------------------------------
 
 

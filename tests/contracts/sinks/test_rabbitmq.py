@@ -1,0 +1,111 @@
+"""Exchanges, on RabbitMQ."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from event_router.consumers.sinks.kinds import load_sinks
+from event_router.consumers.testing import (
+    Arrived,
+    SinkCase,
+    SinkContract,
+    Trouble,
+    a_delivery,
+    a_destination,
+    local_resources,
+    refusing_port,
+    silent_port,
+)
+from event_router.schemas.errors import Rejected
+from tests import services
+
+
+def arrived_as(message: AbstractIncomingMessage) -> Arrived:
+    headers = {name: str(value) for name, value in message.headers.items()}
+    assert message.message_id == headers["event-id"]
+    assert message.routing_key == headers["topic"]
+    assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+    return Arrived(
+        message.body, headers["event-id"], headers["topic"], message.content_type, headers
+    )
+
+
+async def exchange_with_queue(channel: AbstractChannel, most: int | None = None) -> tuple[str, str]:
+    """The names of both; a queue of at most so many messages refuses more."""
+    name = services.unique("exchange")
+    limits: Any = {} if most is None else {"x-max-length": most, "x-overflow": "reject-publish"}
+    exchange = await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC)
+    queue = await channel.declare_queue(f"{name}.queue", arguments=limits)
+    await queue.bind(exchange, "#")
+    return name, queue.name
+
+
+class TestRabbitMq(SinkContract):
+    type = "rabbitmq"
+    without: ClassVar = {"too_large": "a message takes 128 MB, more than an event may have"}
+
+    @pytest.fixture
+    async def case(self, rabbitmq: services.RabbitMq) -> AsyncIterator[SinkCase]:
+        async with AsyncExitStack() as stack:
+            connection = await aio_pika.connect(rabbitmq.url)
+            stack.push_async_callback(connection.close)
+            channel = await connection.channel()
+            exchange, queue = await exchange_with_queue(channel)
+            full, _ = await exchange_with_queue(channel, most=0)
+            config = {"server_url": rabbitmq.server, "exchange": exchange}
+            credentials = {
+                "username": services.RABBITMQ_USER,
+                "password": services.RABBITMQ_PASSWORD,
+            }
+            seen: list[Arrived] = []
+
+            async def arrived() -> list[Arrived]:
+                taken = await channel.get_queue(queue, ensure=False)
+                while message := await taken.get(no_ack=True, fail=False):
+                    seen.append(arrived_as(message))
+                return seen
+
+            silent = await stack.enter_async_context(silent_port())
+            refusing = stack.enter_context(refusing_port())
+            yield SinkCase(
+                config,
+                arrived,
+                {
+                    "wrong_credentials": Trouble(
+                        credentials={**credentials, "password": "a-wrong-guess"}
+                    ),
+                    "missing_target": Trouble({**config, "exchange": "nobody-made-this"}),
+                    "refused_connection": Trouble(
+                        {**config, "server_url": f"127.0.0.1:{refusing}"}
+                    ),
+                    "time_out": Trouble(
+                        {**config, "server_url": f"127.0.0.1:{silent}"}, seconds=0.3
+                    ),
+                    "throttling": Trouble({**config, "exchange": full}),
+                },
+                credentials,
+            )
+
+    async def test_a_message_that_no_queue_is_bound_for_is_no_delivery(
+        self, case: SinkCase, open_sink: object
+    ) -> None:
+        async with local_resources() as resources:
+            config = {**case.config, "exchange": "amq.direct"}
+            sink = load_sinks().open(a_destination("rabbitmq", config, case.credentials), resources)
+            with pytest.raises(Exception, match="target_not_found"):
+                await sink.deliver(a_delivery())
+            await sink.aclose()
+
+
+async def test_what_amqp_has_no_room_for_is_refused_without_a_broker() -> None:
+    config = {"server_url": "127.0.0.1:1", "exchange": "e"}
+    async with local_resources() as resources:
+        destination = a_destination("rabbitmq", config, {"username": "u", "password": "p"})
+        sink = load_sinks().open(destination, resources)
+        for delivery in (a_delivery(topic="t" * 256), a_delivery(metadata={"n" * 256: "v"})):
+            with pytest.raises(Rejected, match="255 bytes"):
+                await sink.deliver(delivery)
