@@ -21,7 +21,7 @@ NPM_VERSION = "1.6.0"
 WEBHOOK, KAFKA = "of-webhook", "of-kafka"
 
 
-def python_with(sdk: str) -> Path:
+def python_with(sdk: str, seconds: float = 100.0) -> Path:
     """A Python that has the SDK and nothing of ours: the two need other versions of things."""
     folder = CACHE / sdk.replace("==", "-")
     done = folder / "installed"
@@ -29,7 +29,7 @@ def python_with(sdk: str) -> Path:
     if not done.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, sdk], check=True, timeout=100)
+        subprocess.run([*pip, sdk], check=True, timeout=seconds)
         done.touch()
     return python
 
