@@ -8,7 +8,9 @@ Prints one JSON object: what each call returned, or how it failed.
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fiddler as fdl
 import pandas as pd
@@ -17,10 +19,10 @@ url, key, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 tempfile.tempdir = str(folder)
 client = fdl.FiddlerApi(url, "my_org", key)
 names = {"project_id": "acme", "model_id": "orders"}
-said = {}
+said: dict[str, Any] = {}
 
 
-def failed(call):
+def failed(call: Callable[[], object]) -> list[object] | None:
     try:
         call()
     except Exception as error:

@@ -252,7 +252,7 @@ async def test_a_dry_run_of_an_event_reports_and_publishes_nothing(world: World)
 async def test_an_event_is_cast_and_what_the_schema_lacks_is_dropped(world: World) -> None:
     columns = [{"name": "amount", "type": "float"}, {"name": "paid", "type": "bool"}]
     await world.client.put("tenants/acme/schemas/orders", json={"columns": columns})
-    body = {"event": {"amount": "2.50", "paid": "false", "x": 1}, "event_id": "e1"}
+    body: dict[str, Any] = {"event": {"amount": "2.50", "paid": "false", "x": 1}, "event_id": "e1"}
     answer = await world.client.post(f"{EVENTS}/ingest/event", json=body | {"casting_type": True})
     assert answer.status_code == 202
     [event] = events(world)
