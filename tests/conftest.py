@@ -61,6 +61,12 @@ def rabbitmq() -> Iterator[services.RabbitMq]:
 
 
 @pytest.fixture(scope="session")
+def nats_server() -> Iterator[services.Nats]:
+    """NATS with JetStream: `.server`."""
+    yield from _running(services.nats)
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[services.Redis]:
     """Redis, as it was left: `redis_url` is what most tests want."""
     yield from _running(services.redis)

@@ -465,6 +465,47 @@ def rabbitmq() -> RabbitMq:
     return RabbitMq(process, f"{HOST}:{port}")
 
 
+# NATS -----------------------------------------------------------------------------------------
+
+NATS_USERS = {"owner": "owner", "writer": "writer"}
+NATS_PASSWORD = "a-long-password"
+_NATS = """
+listen: "%s"
+jetstream { store_dir: "%s" }
+authorization {
+  users = [
+    { user: owner, password: "%s" }
+    { user: writer, password: "%s", permissions: { publish: { deny: "forbidden" } } }
+  ]
+}
+"""
+
+
+@dataclass
+class Nats(Service):
+    """A NATS server with JetStream, and the users of NATS_USERS."""
+
+    server: str
+
+
+def nats() -> Nats:
+    """A NATS of our own."""
+    program = shutil.which("nats-server")
+    if program is None:
+        raise Missing("install NATS (apt-get install nats-server)")
+    data, server = workspace() / unique("nats-"), f"{HOST}:{free_port()}"
+    data.mkdir()
+    config = data / "nats.conf"
+    config.write_text(_NATS % (server, data, NATS_PASSWORD, NATS_PASSWORD))
+    process = Process(
+        data.name,
+        [program, "--config", str(config)],
+        ready=lambda process: "Server is ready" in process.log_text,
+    )
+    process.start()
+    return Nats(process, server)
+
+
 # PostgreSQL -----------------------------------------------------------------------------------
 
 
