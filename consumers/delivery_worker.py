@@ -82,7 +82,16 @@ class DeliveryWorker:
         self.reports = Reports(topics, self.producer, self.keeping, health, limits)
         self.turns = Turns(self.line, room, admission, attempts, clock)
         self.due = DuePull(
-            topics, schedule, room, admission, attempts, health, clock, limits, counts
+            topics,
+            schedule,
+            room,
+            admission,
+            attempts,
+            self.reports.few,
+            health,
+            clock,
+            limits,
+            counts,
         )
 
     @property
@@ -145,13 +154,15 @@ class DeliveryWorker:
         await self.reports.flush()
 
     async def _keep(self) -> None:
-        """What has run or waited for long goes into the schedule's keeping."""
+        """What has run or waited for long goes into the schedule's keeping, and stays there until
+        it was reported, however long Kafka takes."""
         while True:
             await asyncio.sleep(self.limits.keep_every)
             now = self.monotonic()
             self.attempts.mark_slow(self.limits.drags_after)
             await self.keeping.park(self.line.since_before(now - self._patience))
-            await self.keeping.hold([job for job in self.running if self.keeping.wants(job, now)])
+            kept = [*self.running, *(job for job in self.reports.unreported if job.lease)]
+            await self.keeping.hold([job for job in kept if self.keeping.wants(job, now)])
             await self.sinks.close_idle()
 
     @property

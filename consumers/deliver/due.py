@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from event_router.consumers.deliver.admission import Admission
@@ -20,13 +20,15 @@ from event_router.schemas.topics import Topics
 
 @dataclass(slots=True)
 class DuePull:
-    """`shards` are those that this worker looks at; `freed` says that a slot was given back."""
+    """`shards` are those that this worker looks at; `freed` says that a slot was given back. While
+    too many attempts wait to be reported, `few_unreported` doesn't return."""
 
     topics: Topics
     schedule: Schedule
     room: Room
     admission: Admission
     attempts: Attempts
+    few_unreported: Callable[[], Awaitable[None]]
     health: Health
     clock: Callable[[], int]
     limits: WorkerLimits
@@ -62,6 +64,7 @@ class DuePull:
 
     async def _pull(self) -> int:
         """Starts what is due and has room; how many that were."""
+        await self.few_unreported()
         limits = self._limits()
         self._next_token = math.inf
         self._slot_is_wanted = False

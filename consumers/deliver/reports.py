@@ -14,7 +14,8 @@ from event_router.schemas.wire import attempt_message
 
 @dataclass(slots=True)
 class Reports:
-    """Written together: those that end within `flush_pause`, or `flush_at` of them."""
+    """Written together: those that end within `flush_pause`, or `flush_at` of them. `writing` are
+    on their way to Kafka."""
 
     topics: Topics
     producer: Producer
@@ -22,6 +23,7 @@ class Reports:
     health: Health
     limits: WorkerLimits
     ended: list[Job] = field(default_factory=list)
+    writing: list[Job] = field(default_factory=list)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _written: asyncio.Event = field(default_factory=asyncio.Event)
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -29,6 +31,11 @@ class Reports:
     def add(self, job: Job) -> None:
         self.ended.append(job)
         self._wanted.set()
+
+    @property
+    def unreported(self) -> list[Job]:
+        """Whoever else attempted one of these now would repeat it."""
+        return [job for job in (*self.writing, *self.ended) if not job.reported]
 
     async def few(self) -> None:
         """Returns when no more than `unreported` attempts wait to be written."""
@@ -50,7 +57,8 @@ class Reports:
         attempt's consequence."""
         async with self._flushing:
             self._wanted.clear()
-            jobs, self.ended = self.ended, []
+            self.writing, self.ended = self.ended, []
+            jobs = self.writing
             if not jobs:
                 return
             messages = [attempt_message(job.attempt, self.topics) for job in jobs if job.attempt]
@@ -60,4 +68,5 @@ class Reports:
                 job.reported = True
             self.health.progress()
             self._written.set()
+            self.writing = []
             await self.keeping.end_leases(jobs)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -11,11 +11,12 @@ import msgspec
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
-from event_router.consumers.ports import Parked
+from event_router.consumers.ports import Parked, Producer
 from event_router.router.clock import now_ms
 from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
-from event_router.schemas.record import Place, Record
+from event_router.schemas.errors import TooLarge
+from event_router.schemas.record import Message, Place, Record
 from event_router.schemas.wire import delivery_message, read_outcome
 from tests.loop import World, destination, unavailable
 from tests.waiting import until
@@ -31,13 +32,32 @@ def fast_clock() -> int:
     return int(time.monotonic() * 1000 * SPEED)
 
 
+class Away:
+    """Kafka, which takes what is written once it is `back`."""
+
+    def __init__(self, broker: Producer) -> None:
+        self.broker = broker
+        self.back = asyncio.Event()
+
+    async def send(
+        self, messages: Sequence[Message], deadline: float | None = None
+    ) -> list[Place | TooLarge]:
+        await self.back.wait()
+        return await self.broker.send(messages, deadline)
+
+    async def aclose(self) -> None:
+        await self.broker.aclose()
+
+
 @asynccontextmanager
-async def working(world: World, limits: WorkerLimits = LIMITS) -> AsyncIterator[DeliveryWorker]:
+async def working(
+    world: World, limits: WorkerLimits = LIMITS, kafka: Producer | None = None
+) -> AsyncIterator[DeliveryWorker]:
     worker = DeliveryWorker(
         topics=world.topics,
         directory=world.directory,
         schedule=world.schedule,
-        producer=world.broker,
+        producer=kafka or world.broker,
         sinks=OpenSinks(lambda _: world.receiver),
         done=lambda records: world.broker.finish("deliver", records),
         health=Health(),
@@ -113,6 +133,35 @@ async def test_a_lease_is_renewed_for_as_long_as_the_attempt_runs() -> None:
         await until(lambda: len(attempts(world)) == 1)
         await asyncio.sleep(0.1)
         assert world.receiver.received["d", "e1"] == 1, "nobody claimed it meanwhile"
+
+
+async def test_a_lease_is_renewed_until_kafka_has_the_report() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    await world.schedule.park([Parked(delivery("e1"), 0)])
+    kafka = Away(world.broker)
+    async with working(world, replace(LIMITS, lease=0.3), kafka):
+        await until(lambda: world.receiver.received["d", "e1"] == 1)
+        await asyncio.sleep(1.0)
+        kafka.back.set()
+        await until(lambda: len(attempts(world)) == 1)
+    assert world.receiver.received["d", "e1"] == 1, "nobody claimed it meanwhile"
+    assert await entries(world) == 0
+
+
+async def test_nothing_more_is_claimed_while_many_attempts_wait_for_kafka() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    many = [Parked(delivery(f"e{number}"), 0) for number in range(40)]
+    await world.schedule.park(many)
+    kafka = Away(world.broker)
+    async with working(world, replace(LIMITS, unreported=4), kafka) as worker:
+        await until(lambda: worker.counts.delivered > 4)
+        await asyncio.sleep(0.2)
+        assert worker.counts.delivered < len(many)
+        kafka.back.set()
+        await until(lambda: len(attempts(world)) == len(many))
+    assert set(world.receiver.received.values()) == {1}
 
 
 async def test_what_still_runs_at_the_stop_is_parked_with_the_same_attempt() -> None:
