@@ -24,6 +24,7 @@ from tests.system import API_KEY
 
 AT_ONCE = 100
 PAUSE = 0.3
+LATE = 20.0  # seconds, beyond the client's own time-out
 RUBBISH = 0.01  # of what is written to Kafka
 
 
@@ -40,9 +41,10 @@ class KafkaClient:
         """Raises KafkaError or OSError when it isn't known to be written."""
         producer = await self._current()
         try:
-            sent = await producer.send_and_wait(
-                message.topic, message.value, message.key, headers=list(message.headers)
-            )
+            async with asyncio.timeout(LATE):
+                sent = await producer.send_and_wait(
+                    message.topic, message.value, message.key, headers=list(message.headers)
+                )
         except (KafkaError, OSError):
             self._discard(producer)
             raise
@@ -74,7 +76,16 @@ class KafkaClient:
         """Others may still wait for it, so it ends by itself."""
         if self._producer is producer:
             self._producer = None
-            self._closing.append(asyncio.create_task(producer.stop(), name="close a producer"))
+            self._closing.append(asyncio.create_task(_close(producer), name="close a producer"))
+
+
+async def _close(producer: Any) -> None:
+    """It would wait for Kafka for ever."""
+    try:
+        async with asyncio.timeout(2):
+            await producer.stop()
+    except (TimeoutError, KafkaError, OSError):
+        await producer.client.close()
 
 
 class Producers:
