@@ -81,7 +81,7 @@ async def laid(
         given = {
             "RETRY_SCHEDULE": SCHEDULE,
             "DELIVERY_TIMEOUT": "5",
-            "KAFKA_SESSION_TIMEOUT": "6",
+            "KAFKA_SESSION_TIMEOUT": "10",
         } | more
         env = environment(kafka.bootstrap, redis.url, folder, **given)
         postgres = None
