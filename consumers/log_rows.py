@@ -130,7 +130,7 @@ class LogRows(msgspec.Struct, frozen=True):
 
 
 def place_text(place: Place) -> str:
-    """A place as one word; `read_place` reads it. A topic's name has no colon.
+    """A place as one word; `read_place` reads it.
 
     As text, the places of a partition are in the order of their offsets (below 10^13).
     """
@@ -138,7 +138,7 @@ def place_text(place: Place) -> str:
 
 
 def read_place(text: str) -> Place:
-    topic, partition, offset, timestamp = text.split(":")
+    topic, partition, offset, timestamp = text.rsplit(":", 3)
     return Place(topic, int(partition), int(offset), int(timestamp))
 
 

@@ -1,11 +1,11 @@
 """What became of a delivery or an event: an attempt, a routing without a delivery, a dead one."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from event_router.schemas.delivery import VERSION, DeliveryHead
-from event_router.schemas.record import Count, Headers, Int64, Place
+from event_router.schemas.record import Count, Headers, Milliseconds, Moment, Place
 
 BODY_KEPT = 16 * 1024
 
@@ -33,11 +33,11 @@ class AttemptHead(
     destination_type: str
     outcome: Outcome
     code: str
-    started: Int64
-    latency: float
+    started: Moment
+    latency: Annotated[float, msgspec.Meta(ge=0, le=1e12)]
     status: Count | None = None
     body: str = ""
-    retry_after: Int64 | None = None
+    retry_after: Milliseconds | None = None
     v: int = VERSION
     more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
@@ -63,7 +63,7 @@ class Routed(
     event: str
     origin: Place
     outcome: RoutedAs
-    at: Int64
+    at: Moment
     v: int = VERSION
     more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
@@ -79,7 +79,7 @@ class DeadHead(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     detail: str
     place: Place
     headers: Headers
-    at: Int64
+    at: Moment
     delivery: DeliveryHead | None = None
     v: int = VERSION
     more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET

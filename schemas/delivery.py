@@ -5,7 +5,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from event_router.schemas.event import Event
-from event_router.schemas.record import Count, Int64, Place
+from event_router.schemas.record import Count, Moment, Place
 
 VERSION = 1
 """What heads are written as."""
@@ -37,7 +37,7 @@ class DeliveryHead(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
     topic: str
     time: str
     source: str
-    began: Int64
+    began: Moment
     round: Count = 0
     attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
     manual: bool = False

@@ -12,6 +12,11 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """Bounded by what databases can hold, so that no record wedges those who read it later."""
 
+Moment = Annotated[int, msgspec.Meta(ge=-62_135_596_800_000, le=253_402_300_799_999)]
+"""ms since the epoch, within the years 1 to 9999: what can be said as a date."""
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""A time that passes."""
+
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One record read from Kafka. `timestamp` is in milliseconds since the epoch."""

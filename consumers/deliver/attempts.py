@@ -18,6 +18,8 @@ from event_router.schemas.record import Record
 
 log = logging.getLogger(__name__)
 
+_LONGEST_WAIT = 1e10  # seconds: three centuries
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -161,8 +163,15 @@ class Attempts:
             latency=round((self.monotonic() - job.began) * 1000, 3),
             status=answer.status,
             body=answer.body[:BODY_KEPT].decode(errors="replace"),
-            retry_after=None if retry_after is None else round(retry_after * 1000),
+            retry_after=_milliseconds(retry_after),
         )
+
+
+def _milliseconds(retry_after: float | None) -> int | None:
+    """What a sink says, which may be anybody's; nothing when it is no time to wait for."""
+    if retry_after is None or not 0 <= retry_after <= _LONGEST_WAIT:
+        return None
+    return round(retry_after * 1000)
 
 
 def _shown(head: AttemptHead) -> dict[str, object]:

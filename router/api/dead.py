@@ -4,7 +4,7 @@ import base64
 
 import msgspec
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +23,7 @@ from event_router.router.api.queries import (
 )
 from event_router.router.api.services import Services
 from event_router.router.hops.replay import Replay, Replayed
-from event_router.router.store.log_ports import DeadFilter, LoggedDead
+from event_router.router.store.log_ports import DeadFilter, LoggedDead, TimeRange
 from event_router.router.store.paging import Paging
 from event_router.schemas.attempt import Dead
 from event_router.schemas.decode import rfc3339
@@ -92,8 +92,9 @@ class OneDeadQuery(BaseModel):
 
 
 class ReplayBody(BaseModel):
-    """Those that match one of each are replayed, the oldest first; at least one field besides
-    `limit` is needed, or `all`."""
+    """Those that match one of each are replayed, the oldest first; a field that says which is
+    needed, or `all`. Whoever goes on until there are no `more` gives `before`, the same each time:
+    what dies again would otherwise be replayed for ever."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -103,6 +104,7 @@ class ReplayBody(BaseModel):
     destination_id: Texts = ()
     reason: Texts = ()
     all: bool = False
+    before: AwareDatetime | None = None
     limit: int = Field(default=MOST, ge=1, le=MOST)
 
     def filter(self) -> DeadFilter:
@@ -116,7 +118,10 @@ class ReplayBody(BaseModel):
         )
         if wanted == DeadFilter() and not self.all:
             raise Refusal(400, "name what to replay: place, tenant_id, … or all")
-        return wanted
+        if self.before is None:
+            return wanted
+        before = TimeRange(lt=round(self.before.timestamp() * 1000))
+        return msgspec.structs.replace(wanted, time=before)
 
 
 class TheDead:

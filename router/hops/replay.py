@@ -38,12 +38,16 @@ class Replay:
     deadline: float = 10.0
 
     async def __call__(self, wanted: DeadFilter, most: int) -> Replayed:
-        """Up to `most` of those that match and haven't been replayed, the oldest first.
+        """Up to `most` of those that match and haven't been replayed, the oldest first. What died
+        after the call began is left out: what dies again at once would be replayed for ever.
 
         What was counted is in Kafka on return. Raises TooLarge, and Unavailable: then some may
         have entered without being marked, and replaying them again may deliver twice.
         """
-        unreplayed = msgspec.structs.replace(wanted, replayed=False)
+        now = self.clock()
+        known = wanted.time.lte
+        time = msgspec.structs.replace(wanted.time, lte=now if known is None else min(now, known))
+        unreplayed = msgspec.structs.replace(wanted, replayed=False, time=time)
         replayed = 0
         while replayed < most:
             paging = Paging(min(PAGE, most - replayed), descending=False)

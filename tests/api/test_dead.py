@@ -7,6 +7,7 @@ import pytest
 
 from event_router.consumers.log_rows import place_text
 from event_router.schemas.attempt import Dead, DeadHead
+from event_router.schemas.decode import rfc3339
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.record import Place
 from event_router.schemas.wire import dead_message, delivery_message, read_delivery
@@ -101,6 +102,18 @@ async def test_what_only_notes_a_gap_is_marked_and_not_sent(world: World) -> Non
 async def test_a_replay_goes_on_where_the_limit_stopped_it(world: World) -> None:
     assert await replay(world, all=True, limit=1) == {"replayed": 1, "more": True}
     assert await replay(world, all=True, limit=1) == {"replayed": 1, "more": False}
+
+
+async def test_what_dies_after_it_began_is_not_replayed(world: World) -> None:
+    """It may have died of being replayed."""
+    world.clock.now = START - 1
+    assert await replay(world, all=True) == {"replayed": 0, "more": False}
+    world.clock.now = START + 60_000
+    assert await replay(world, all=True, before=rfc3339(START)) == {"replayed": 0, "more": False}
+    assert await replay(world, all=True, before=rfc3339(START + 1000)) == {
+        "replayed": 2,
+        "more": False,
+    }
 
 
 async def test_a_replay_of_nothing_in_particular_is_refused(world: World) -> None:

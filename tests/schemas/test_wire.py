@@ -43,6 +43,7 @@ READERS = pytest.mark.parametrize("read", [read_delivery, read_outcome, read_dea
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 INT64 = st.integers(-(2**63), 2**63 - 1)
+MOMENTS = st.integers(-62_135_596_800_000, 253_402_300_799_999)
 COUNT = st.integers(0, 2**31 - 1)
 PLACES = st.builds(Place, TEXT, COUNT, INT64, INT64)
 DELIVERY_HEADS = st.builds(
@@ -54,7 +55,7 @@ DELIVERY_HEADS = st.builds(
     topic=TEXT,
     time=TEXT,
     source=TEXT,
-    began=INT64,
+    began=MOMENTS,
     round=COUNT,
     attempt=st.integers(1, 2**31 - 1),
     manual=st.booleans(),
@@ -70,11 +71,11 @@ ATTEMPT_HEADS = st.builds(
     destination_type=TEXT,
     outcome=st.sampled_from(["delivered", "failed", "rejected"]),
     code=TEXT,
-    started=INT64,
+    started=MOMENTS,
     latency=st.floats(0, 1e9),
     status=st.none() | COUNT,
     body=TEXT,
-    retry_after=st.none() | INT64,
+    retry_after=st.none() | st.integers(0, 10**12),
     v=st.just(1),
 )
 DATA = st.binary(max_size=60)
@@ -114,14 +115,14 @@ def test_an_attempt_is_read_as_it_was_written(head: AttemptHead, data: bytes) ->
     assert read_outcome(record_of(attempt_message(attempt, TOPICS))) == attempt
 
 
-@given(st.builds(Routed, TEXT, TEXT, PLACES, st.just("no_match"), INT64, st.just(1)))
+@given(st.builds(Routed, TEXT, TEXT, PLACES, st.just("no_match"), MOMENTS, st.just(1)))
 def test_a_routing_without_delivery_is_read_as_it_was_written(routed: Routed) -> None:
     assert read_outcome(record_of(routed_message(routed, TOPICS))) == routed
 
 
 @given(
     head=st.builds(
-        DeadHead, TEXT, TEXT, PLACES, HEADERS, INT64, st.none() | DELIVERY_HEADS, st.just(1)
+        DeadHead, TEXT, TEXT, PLACES, HEADERS, MOMENTS, st.none() | DELIVERY_HEADS, st.just(1)
     ),
     key=st.none() | DATA,
     value=st.none() | DATA,
