@@ -110,7 +110,7 @@ async def test_every_method_of_the_python_sdk_works_unchanged(mode: str) -> None
         "rotated": True,
         "disabled": True,
         "enabled": True,
-        "bare_kafka": ["plain", ""],
+        "bare_kafka": "plain",
         "missing": ["NotFoundError", 404, "destination not found"],
         "wrong": ["APIErrorResponse", 422, "validation error"],
         "published": [["e9", False, [KAFKA, WEBHOOK]], ["e9", True, [KAFKA, WEBHOOK]]],

@@ -1,0 +1,62 @@
+"""A sink of one's own, as docs/sinks.md walks through it: installed, listed, tested, delivering."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.services import ROOT
+
+EXAMPLE = ROOT / "examples" / "telegraph"
+GUIDE = ROOT / "docs" / "sinks.md"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a Python in which the example is installed."""
+    source, target = tmp_path_factory.mktemp("source") / "telegraph", tmp_path_factory.mktemp("to")
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    own = ["--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+    subprocess.run([*pip, *own], check=True, timeout=100)
+    return {**os.environ, "PYTHONPATH": str(target)}
+
+
+def run(installed: dict[str, str], *command: str, cwd: Path = EXAMPLE) -> str:
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=installed,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_it_is_listed_among_ours(installed: dict[str, str]) -> None:
+    lines = run(installed, "-m", "event_router.router.cli", "sinks").splitlines()
+    (line,) = [line for line in lines if line.startswith("telegraph ")]
+    assert line.split() == ["telegraph", "Telegraph", "yes"]
+
+
+def test_it_passes_the_contract_suite(installed: dict[str, str], tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE / "test_telegraph.py", tmp_path)
+    shutil.copy(EXAMPLE / "pyproject.toml", tmp_path)
+    said = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", ".", cwd=tmp_path)
+    assert " passed" in said
+    assert "failed" not in said
+
+
+def test_it_is_one_class_in_one_file_and_one_line() -> None:
+    project = (EXAMPLE / "pyproject.toml").read_text()
+    assert project.count("telegraph_sink:Telegraph") == 1
+    assert [path.name for path in EXAMPLE.glob("*.py")] in (
+        ["telegraph_sink.py", "test_telegraph.py"],
+        ["test_telegraph.py", "telegraph_sink.py"],
+    )
