@@ -75,14 +75,14 @@ class Half:
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What became of the others. Times in ms; cores are those that were busy on average, `idle` is
-    of all of the machine's. `during` is while something came on top (p99), and is None otherwise;
-    `held` were parked for want of room."""
+    of all of the machine's. `missing` are deliveries to anybody that weren't made. `during` is
+    while something came on top (p99), and is None otherwise; `held` were parked for want of room.
+    """
 
     p50: float
     p99: float
     during: float | None
-    lost: int
-    late: int
+    missing: int
     duplicates: int
     ours: float
     services: float
@@ -121,9 +121,8 @@ async def run(bed: Bed, half: Half) -> Ran:
         for key in keys:
             await registry.delete(key)
     intake = msgspec.json.decode(said[-1], type=dict[str, float])["ended"] if half.extra else None
-    well = sum(manners[number % DESTINATIONS] == "well" for number in range(half.events))
-    missing = expected - sum(arrived.pairs.values())
-    return _ran(arrived, watch, begin + LEAD, intake, well - arrived.pairs["well"], missing)
+    missing = expected - arrived.pairs
+    return _ran(arrived, watch, begin + LEAD, intake, missing)
 
 
 def _manner(half: Half, number: int) -> str:
@@ -144,7 +143,7 @@ def _loads(bed: Bed, half: Half, keys: list[DestinationKey], begin: float) -> li
 
 
 def _ran(
-    arrived: Arrived, watch: "Watch", bad_from: float, intake: float | None, lost: int, missing: int
+    arrived: Arrived, watch: "Watch", bad_from: float, intake: float | None, missing: int
 ) -> Ran:
     """`intake` is when all was published that came on top."""
     counted_from = bad_from if intake is None else intake + RECOVERING
@@ -155,8 +154,7 @@ def _ran(
         p50=at(counted, 0.50),
         p99=at(counted, 0.99),
         during=None if intake is None else at(during, 0.99),
-        lost=lost,
-        late=missing - lost,
+        missing=missing,
         duplicates=arrived.duplicates,
         ours=watch.cores(ROLES),
         services=watch.cores(watch.cpu.keys() - set(ROLES)),
