@@ -28,6 +28,7 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from event_router.consumers import kafka_records, log_limit
+from event_router.consumers.kafka_guard import Vet, guard, vet_cluster
 from event_router.consumers.pace import Pace
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
@@ -41,7 +42,9 @@ LONGEST_POLL_INTERVAL = 2**31 - 1  # ms: our watchdog looks for stalls, the clie
 class KafkaConfig:
     """How Kafka is reached. Times are in seconds unless the name says otherwise.
 
-    `max_message_bytes` is what topics take that don't say otherwise: Kafka's own default.
+    `max_message_bytes` is what topics take that don't say otherwise: Kafka's own default. A writer
+    asks `vet` about each broker that the cluster names; those of `bootstrap` the caller has asked
+    about.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -57,6 +60,7 @@ class KafkaConfig:
     session_timeout: float = 10.0
     request_timeout: float = 30.0
     max_message_bytes: int = 1_048_588
+    vet: Vet | None = field(default=None, repr=False, compare=False)
 
     def connection(self) -> dict[str, Any]:
         """What every client of aiokafka takes."""
@@ -213,8 +217,12 @@ class Writer:
                 linger_ms=0,
                 max_batch_size=batch_bytes,
             )
+            if config.vet:
+                guard(producer.client, config.vet)
             try:
                 await producer.start()
+                if config.vet:
+                    await vet_cluster(producer.client, config.vet)
             except kafka_errors.KafkaConnectionError:
                 await producer.stop()
                 await _log_in(config)

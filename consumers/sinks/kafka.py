@@ -8,8 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka_guard import Vet
 from event_router.consumers.ports import Batch, Producer, Result
 from event_router.consumers.sinks.fields import Fields, Shown
+from event_router.consumers.sinks.hosts import host_and_port
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
 from event_router.consumers.sinks.templates import PARTITION_KEY, Compiled, Template
@@ -90,7 +92,7 @@ class KafkaSink:
         credentials: KafkaSinkCredentials,
         resources: SinkResources,
     ) -> None:
-        self._cluster = _cluster(config, credentials)
+        self._cluster = _cluster(config, credentials, resources.resolver.addresses)
         self._topic = config.topic
         self._metadata = destination.delivery_metadata
         template = config.partition_key_template
@@ -136,10 +138,10 @@ class KafkaSink:
         return self._producer
 
     async def _vet_brokers(self) -> None:
-        """The brokers we were told of; those that the cluster names itself aren't vetted."""
+        """Those that we were told of."""
         for broker in self._cluster.bootstrap.split(","):
-            host, _, _ = broker.rpartition(":")
-            await self._resources.resolver.addresses(host.strip("[]"))
+            host, _ = host_and_port(broker)
+            await self._resources.resolver.addresses(host)
 
     def _message(self, delivery: Delivery) -> Message:
         texts = merged_metadata(self._metadata, delivery.head)
@@ -154,7 +156,7 @@ def _result(place: Place | TooLarge) -> Result:
     return Answer("OK", body=b"%d/%d" % (place.partition, place.offset))
 
 
-def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials) -> KafkaConfig:
+def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials, vet: Vet) -> KafkaConfig:
     """Without idempotence, which needs a permission: at least once is what we promise."""
     return KafkaConfig(
         bootstrap=config.brokers,
@@ -163,4 +165,5 @@ def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials) -> Kafk
         username=credentials.username,
         password=credentials.password,
         idempotent=False,
+        vet=vet,
     )

@@ -3,12 +3,15 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from event_router.consumers.addresses import Resolver
 from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka_guard import guard, vet_cluster
 from event_router.consumers.ports import Producer, Sink
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.schemas.errors import InvalidValue, TooLarge, Unavailable
@@ -103,6 +106,47 @@ async def test_what_is_ours_replaces_metadata_and_an_events_own_the_destinations
         "fixed": b"1",
     }
     assert len(sent[0].headers) == 6
+
+
+async def test_a_broker_inside_that_the_cluster_names_is_not_connected_to(
+    kafka: services.Kafka, namespace: str, resources: SinkResources
+) -> None:
+    await kafka.make_topics({namespace: 1})
+    told = f"localhost:{kafka.bootstrap.rpartition(':')[2]}"
+    outside = Resolver(lookup=lambda _: ["93.184.216.34"])
+    sink = kafka_sink(
+        dataclasses.replace(resources, resolver=outside, timeout=1.0),
+        {"brokers": told, "topic": namespace, "tls": False},
+    )
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1") as caught:
+        await sink.deliver(a_delivery())
+    await sink.aclose()
+    assert caught.value.code == "forbidden_address"
+    assert await records_of(kafka.bootstrap, namespace) == []
+
+
+async def test_a_broker_that_moves_inside_later_is_as_one_that_does_not_answer() -> None:
+    connected: list[str] = []
+
+    class Client:
+        _conns: ClassVar[dict[object, object]] = {}
+        cluster = SimpleNamespace(
+            broker_metadata=lambda node: SimpleNamespace(host=node),
+            brokers=lambda: [SimpleNamespace(host="10.0.0.1")],
+        )
+
+        async def _get_conn(self, node: str, **_: object) -> str:
+            connected.append(node)
+            return node
+
+    client: Any = Client()
+    vet = Resolver().addresses
+    guard(client, vet)
+    assert await client._get_conn("10.0.0.1", group=1) is None
+    assert await client._get_conn("8.8.8.8", group=1) == "8.8.8.8"
+    assert connected == ["8.8.8.8"]
+    with pytest.raises(Unavailable, match="forbidden_address"):
+        await vet_cluster(client, vet)
 
 
 async def test_one_broker_inside_refuses_the_cluster(resources: SinkResources) -> None:

@@ -71,6 +71,7 @@ COROUTINES: dict[Callable[..., Any], list[str]] = {
     Fetcher._proc_fetch_request: ["self", "assignment", "node_id", "request"],
     Fetcher.fetched_records: ["self", "partitions", "timeout", "max_records"],
     AIOKafkaClient.send: ["self", "node_id", "request", "group"],
+    AIOKafkaClient._get_conn: ["self", "node_id", "group", "no_hint"],
     AIOKafkaConsumer.commit: ["self", "offsets"],
     AIOKafkaConsumer.seek_to_beginning: ["self", "partitions"],
     AIOKafkaConsumer.beginning_offsets: ["self", "partitions"],
