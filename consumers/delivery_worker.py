@@ -159,7 +159,7 @@ class DeliveryWorker:
         while True:
             await asyncio.sleep(self.limits.keep_every)
             now = self.monotonic()
-            self.attempts.mark_slow(self.limits.drags_after)
+            self.attempts.mark_slow(round(self.limits.drags_after / self.limits.keep_every))
             await self.keeping.park(self.line.since_before(now - self._patience))
             kept = [*self.running, *(job for job in self.reports.unreported if job.lease)]
             await self.keeping.hold([job for job in kept if self.keeping.wants(job, now)])

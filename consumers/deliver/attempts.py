@@ -24,7 +24,8 @@ _LONGEST_WAIT = 1e10  # seconds: three centuries
 @dataclass(slots=True, eq=False)
 class Job:
     """One attempt, until it is `reported`: acknowledged by Kafka. `record` until its offset is
-    done; `lease` when the schedule keeps it. `began` is monotonic, `started` in ms."""
+    done; `lease` when the schedule keeps it. `began` is monotonic, `started` in ms; `looks` counts
+    how often it was seen running."""
 
     delivery: Delivery
     record: Record | None
@@ -32,6 +33,7 @@ class Job:
     started: int
     began: float
     renewed: float
+    looks: int = 0
     slow: bool = False
     reported: bool = False
     task: asyncio.Task[None] | None = None
@@ -75,11 +77,12 @@ class Attempts:
             self._attempt(job, destination), name=f"attempt {delivery.head.destination}"
         )
 
-    def mark_slow(self, after: float) -> None:
-        """Those that have run for `after` seconds tell against their destinations."""
-        now = self.monotonic()
+    def mark_slow(self, after: int) -> None:
+        """Those that are seen running for more than `after` times tell against their destinations.
+        Time wouldn't do: while this process stands still, answers wait to be read."""
         for job in self.running:
-            if not job.slow and now - job.began >= after:
+            job.looks += 1
+            if not job.slow and job.looks > after:
                 job.slow = True
                 self.room.mark_slow(job.delivery.head.key)
 

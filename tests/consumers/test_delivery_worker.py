@@ -268,6 +268,20 @@ async def test_what_is_due_for_many_takes_no_more_slots_than_there_are() -> None
     assert set(world.receiver.received.values()) == {1}
 
 
+async def test_while_the_worker_stands_still_nobody_else_is_slow() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    async with working(world, replace(LIMITS, drags_after=0.1)) as worker:
+        await worker.take(await records(world, delivery("e1")))
+        await until(lambda: len(attempts(world)) == 1)
+        world.receiver.delay = lambda: 0.03
+        await worker.take((await records(world, delivery("e2")))[1:])
+        await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251  that is the point
+        await until(lambda: len(attempts(world)) == 2)
+        assert delivery().head.key in worker.room.trusted
+
+
 async def test_told_to_park_it_attempts_nothing_new() -> None:
     world = World(fast_clock)
     world.directory.put(destination("d"))
