@@ -37,13 +37,13 @@ async def pause_kafka(bed: Bed, dice: random.Random) -> None:
         await asyncio.sleep(dice.uniform(5, 12))
 
 
-@fault("Kafka is killed, and started with its data within 6 s", "kafka", kills=True)
+@fault("Kafka is killed, and started with its data within 6 s", "kafka")
 async def kill_kafka(bed: Bed, dice: random.Random) -> None:
     async with _away(bed.kafka, bed.kafka.kill):
         await asyncio.sleep(dice.uniform(0, 6))
 
 
-@fault("Kafka is away for 40 s: longer than producers wait", "kafka", kills=True)
+@fault("Kafka is away for 40 s: longer than producers wait", "kafka")
 async def kafka_away(bed: Bed, dice: random.Random) -> None:
     async with _away(bed.kafka, bed.kafka.stop):
         await asyncio.sleep(40)

@@ -28,6 +28,8 @@ DRAIN = 300.0
 AGREE = 90.0
 FRESH = 20.0
 LANES = 2
+LOOK = 0.5
+STOOD_STILL = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,22 @@ class _Storm:
         self.problems: list[str] = []
 
     async def run(self) -> Result:
+        watching = asyncio.create_task(self._watch_the_machine(), name="watch the machine")
+        try:
+            return await self._phases()
+        finally:
+            watching.cancel()
+
+    async def _watch_the_machine(self) -> None:
+        """When we get no turn ourselves for long, sessions of others time out as well: that is no
+        fault of this harness, but it explains as much as a kill."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(LOOK)
+            if (now := time.monotonic()) - began > LOOK + STOOD_STILL:
+                self.struck.append(Struck("(the machine stood still)", True, began, now))
+
+    async def _phases(self) -> Result:
         async with self.producers.running(self.plan.rate):
             self.now.phase = "warming up"
             await asyncio.sleep(WARM)
