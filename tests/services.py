@@ -199,10 +199,12 @@ SASL_USER, SASL_PASSWORD = "router", "router-secret"
 @dataclass
 class Kafka(Service):
     """Apache Kafka: one node, KRaft. `sasl_bootstrap` is its listener with SASL PLAIN (user
-    SASL_USER, password SASL_PASSWORD), '' when it isn't ours."""
+    SASL_USER, password SASL_PASSWORD), '' when it isn't ours. `controller` is where other brokers
+    of the same cluster find it."""
 
     bootstrap: str
     sasl_bootstrap: str = ""
+    controller: str = ""
 
     async def make_topics(
         self, names: Mapping[str, int], configs: Mapping[str, str] | None = None
@@ -290,11 +292,39 @@ def _kafka_properties(data: Path, port: int, sasl_port: int, controller_port: in
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
     }
+    return _properties(settings)
+
+
+def _properties(settings: Mapping[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def own_kafka() -> Kafka:
     """An Apache Kafka of our own, running."""
+    port, sasl_port, controller_port = free_port(), free_port(), free_port()
+    process = _kafka_node(lambda data: _kafka_properties(data, port, sasl_port, controller_port))
+    controller = f"{HOST}:{controller_port}"
+    return Kafka(process, f"{HOST}:{port}", f"{HOST}:{sasl_port}", controller)
+
+
+def another_broker(kafka: Kafka) -> Kafka:
+    """One more broker (id 2) of a Kafka of our own, running."""
+    port = free_port()
+    settings = {
+        "process.roles": "broker",
+        "node.id": "2",
+        "controller.quorum.voters": f"1@{kafka.controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"PLAINTEXT://{HOST}:{port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+    }
+    process = _kafka_node(lambda data: _properties({**settings, "log.dirs": str(data)}))
+    return Kafka(process, f"{HOST}:{port}")
+
+
+def _kafka_node(properties_of: Callable[[Path], str]) -> Process:
+    """A node with these properties, given its folder for data; running."""
     java = shutil.which("java")
     if java is None:
         raise Missing(
@@ -303,9 +333,8 @@ def own_kafka() -> Kafka:
         )
     jars = kafka_jars()
     home = Path(tempfile.mkdtemp(prefix="kafka-", dir=workspace()))
-    port, sasl_port, controller_port = free_port(), free_port(), free_port()
     properties = home / "server.properties"
-    properties.write_text(_kafka_properties(home / "data", port, sasl_port, controller_port))
+    properties.write_text(properties_of(home / "data"))
     command = [
         java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*",
     ]  # fmt: skip
@@ -320,7 +349,7 @@ def own_kafka() -> Kafka:
         ready=lambda process: "Kafka Server started" in process.log_text,
     )  # fmt: skip
     process.start()
-    return Kafka(process, f"{HOST}:{port}", f"{HOST}:{sasl_port}")
+    return process
 
 
 def kafka() -> Kafka:

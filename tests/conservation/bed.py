@@ -1,11 +1,14 @@
 """What the faults are thrown at: services of our own, the router's processes, and receivers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from event_router.router.commands.init import initialise
 from event_router.router.redis_pipe import RedisPipe
@@ -37,11 +40,13 @@ FAKETIME = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 @dataclass(frozen=True, slots=True)
 class Bed:
-    """Everything that a fault may touch. `postgres` is None where SQLite is used."""
+    """Everything that a fault may touch. `postgres` is None where SQLite is used. `second` is a
+    broker that has every other partition, and nothing but that."""
 
     folder: Path
     settings: Settings
     kafka: services.Kafka
+    second: services.Kafka | None
     redis: services.Redis
     postgres: services.Postgres | None
     roles: Roles
@@ -71,47 +76,82 @@ async def laid(
     folder: Path,
     database: Database,
     processes: Sequence[str] = PROCESSES,
-    **more: str,
+    *,
+    second_broker: bool = False,
+    more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Bed]:
     """Everything is started and ready; all of it is gone afterwards. `more` are settings, without
     their `ROUTER_`."""
     async with AsyncExitStack() as stack:
-        kafka = stack.enter_context(_running(await asyncio.to_thread(services.own_kafka)))
-        redis = stack.enter_context(_running(await asyncio.to_thread(services.own_redis)))
-        given = {
-            "RETRY_SCHEDULE": SCHEDULE,
-            "DELIVERY_TIMEOUT": "5",
-            "KAFKA_SESSION_TIMEOUT": "10",
-        } | more
-        env = environment(kafka.bootstrap, redis.url, folder, **given)
-        postgres = None
-        if database == "postgres":
-            # A transaction that was answered outlives a SIGKILL of the server, as by default.
-            own = await asyncio.to_thread(services.own_postgres, "synchronous_commit=on")
-            postgres = stack.enter_context(_running(own))
-            env["ROUTER_DATABASE"] = postgres.create_database()
-            env["ROUTER_LOG_DATABASE"] = postgres.create_database()
+        kafka = await _own(stack, services.own_kafka)
+        second = (
+            await _own(stack, partial(services.another_broker, kafka)) if second_broker else None
+        )
+        redis = await _own(stack, services.own_redis)
+        postgres = await _own(stack, _durable_postgres) if database == "postgres" else None
+        env = _environment(kafka, redis, postgres, folder, more or {})
         settings = read_settings(env)
+        if second:
+            await _make_topics(settings)
         async for _ in initialise(settings):
             pass
         receivers = await stack.enter_async_context(listening(ledger))
         await _make_destinations(settings, ledger.destinations, receivers)
-        clocks = faked_clocks(FAKETIME[0]) if FAKETIME else {}
-        roles = Roles(folder, {**env, **clocks}, settings.api_port)
+        roles = Roles(folder, env, settings.api_port)
         stack.push_async_callback(roles.stop)
         for name in processes:
             await roles.start(name)
         late = await roles.ready(READY)
         assert not late, late
-        yield Bed(folder, settings, kafka, redis, postgres, roles, receivers)
+        yield Bed(folder, settings, kafka, second, redis, postgres, roles, receivers)
 
 
-@contextmanager
-def _running(service: S) -> Iterator[S]:
+async def _own(stack: AsyncExitStack, start: Callable[[], S]) -> S:
+    """A service that runs for as long as the stack."""
+    service = await asyncio.to_thread(start)
+    stack.callback(service.kill)
+    return service
+
+
+def _durable_postgres() -> services.Postgres:
+    """A transaction that was answered outlives a SIGKILL of the server, as by default."""
+    return services.own_postgres("synchronous_commit=on")
+
+
+def _environment(
+    kafka: services.Kafka,
+    redis: services.Redis,
+    postgres: services.Postgres | None,
+    folder: Path,
+    more: Mapping[str, str],
+) -> dict[str, str]:
+    given = {
+        "RETRY_SCHEDULE": SCHEDULE,
+        "DELIVERY_TIMEOUT": "5",
+        "KAFKA_SESSION_TIMEOUT": "10",
+        **more,
+    }
+    if postgres is not None:
+        given["DATABASE"] = postgres.create_database()
+        given["LOG_DATABASE"] = postgres.create_database()
+    env = environment(kafka.bootstrap, redis.url, folder, **given)
+    return env | (faked_clocks(FAKETIME[0]) if FAKETIME else {})
+
+
+async def _make_topics(settings: Settings) -> None:
+    """Unreplicated, so that every other partition has no leader while the second broker is away;
+    `router init` then leaves them as they are."""
+    assignments = {number: [1 + number % 2] for number in range(settings.partitions)}
+    topics = Topics(settings.namespace, settings.partitions).all
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
     try:
-        yield service
+        made = await admin.create_topics(
+            [NewTopic(name, -1, -1, replica_assignments=assignments) for name in topics]
+        )
     finally:
-        service.kill()
+        await admin.close()
+    assert not any(error[1] for error in made.topic_errors), made
 
 
 async def _make_destinations(

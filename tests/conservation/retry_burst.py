@@ -47,10 +47,8 @@ def _of_one_tenant(seed: int, number: int) -> Issued:
 async def retry_burst(seed: int, folder: Path, database: Database) -> Burst:
     ledger = Ledger(seed, [Destination(TO)], make=_of_one_tenant)
     settings = {"RETRY_SCHEDULE": SCHEDULE, "KAFKA_SESSION_TIMEOUT": "10"}
-    async with (
-        laid(ledger, folder, database, PROCESSES, **settings) as bed,
-        client(bed.api) as http,
-    ):
+    laying = laid(ledger, folder, database, PROCESSES, more=settings)
+    async with laying as bed, client(bed.api) as http:
         producers = Producers(ledger, bed.kafka.bootstrap, bed.topics.events, http)
         try:
             return await _measured(ledger, bed, producers)

@@ -49,6 +49,13 @@ async def kafka_away(bed: Bed, dice: random.Random) -> None:
         await asyncio.sleep(40)
 
 
+@fault("half of the partitions have no leader for 40 s", "kafka second-broker")
+async def leaderless(bed: Bed, dice: random.Random) -> None:
+    assert bed.second is not None
+    async with _away(bed.second, bed.second.kill):
+        await asyncio.sleep(40)
+
+
 @fault("Redis is killed, and comes back empty within 8 s", "redis")
 async def restart_redis(bed: Bed, dice: random.Random) -> None:
     async with _away(bed.redis, bed.redis.kill):

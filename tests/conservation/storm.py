@@ -75,7 +75,9 @@ class Result:
 
 async def run(plan: Plan, now: Now, folder: Path) -> Result:
     """The whole run; what goes wrong in it is in the result."""
-    async with laid(now.ledger, folder, plan.database) as bed, client(bed.api) as http:
+    second_broker = any("second-broker" in one.touches for one in plan.faults)
+    laying = laid(now.ledger, folder, plan.database, second_broker=second_broker)
+    async with laying as bed, client(bed.api) as http:
         producers = Producers(now.ledger, bed.kafka.bootstrap, bed.topics.events, http)
         try:
             return await _Storm(plan, now, bed, producers).run()
