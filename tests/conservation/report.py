@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.document import write_between_markers
+from tests.conservation.faults import FAULTS
 from tests.conservation.retry_burst import Burst
 from tests.conservation.storm import Now, Result
 
@@ -89,6 +90,10 @@ def by_fault(result: Result) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def _about(name: str) -> str:
+    return FAULTS[name].about if name in FAULTS else "not our doing"
+
+
 def show(result: Result) -> None:
     console = Console()
     faults = Table("fault", "times", "seconds", "repeated")
@@ -117,9 +122,9 @@ def write(result: Result, command: str) -> None:
         "|---|---|",
         *(f"| {name} | {figure} |" for name, figure in totals(result)),
         "",
-        "| fault | times | seconds in all | deliveries repeated |",
-        "|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in by_fault(result)),
+        "| fault | | times | seconds in all | deliveries repeated |",
+        "|---|---|---|---|---|",
+        *(f"| {name} | {_about(name)} | {' | '.join(rest)} |" for name, *rest in by_fault(result)),
     ]
     write_between_markers(DOCUMENT, f"conservation {plan.database}", "\n".join(lines))
 
