@@ -1,11 +1,12 @@
 """`publish_events_batch`: upload in parts, have it ingested, and watch the job."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from inspect import signature
+from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 
@@ -21,15 +22,19 @@ from event_router.client.values import encode
 from event_router.schemas.ids import new_id
 from event_router.schemas.timestamps import TimestampFormat
 
-_OURS = 4  # frames from a warning to the line that called the client
+P = ParamSpec("P")
+
+_OURS = 5  # frames from a warning to the line that called the client
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A batch as it was asked for, checked."""
 
+    manners: Manners
     project: str
     model: str
+    path: str
     data: Any
     kind: BatchPublishType | None
     credentials: Mapping[str, str] | None
@@ -43,7 +48,7 @@ class Order:
         return bool(self.ingest["dry_run"])
 
 
-def publish_events_batch(
+def ordered(
     manners: Manners,
     project_name: str | None = None,
     model_name: str | None = None,
@@ -65,7 +70,7 @@ def publish_events_batch(
     dry_run: bool = False,
     timeout: float = 1800.0,
     progress: bool | Progress | None = None,
-) -> Call[dict[str, Any]]:
+) -> Order:
     """Publishes the rows of a frame, a file or an object of a bucket to a model (a topic).
 
     The events are `events_path` or `batch_source`: a path, an s3:// or gs:// URL, a frame of
@@ -99,11 +104,18 @@ def publish_events_batch(
         "casting_type": bool(casting_type),
         "dry_run": dry_run,
     }
-    shown = in_a_terminal(progress)
-    return _published(
-        manners,
-        Order(project, model, data, kind, credentials, ingest, wait or dry_run, timeout, shown),
-        model_path(project, model),
+    return Order(
+        manners=manners,
+        project=project,
+        model=model,
+        path=model_path(project, model),
+        data=data,
+        kind=kind,
+        credentials=credentials,
+        ingest=ingest,
+        wait=wait or dry_run,
+        timeout=timeout,
+        progress=in_a_terminal(progress),
     )
 
 
@@ -122,19 +134,44 @@ def _named(field: str, name: str | None) -> str:
     return name
 
 
-def _published(manners: Manners, order: Order, path: str) -> Call[dict[str, Any]]:
+def uploaded(order: Order) -> Call[dict[str, Any]]:
+    """Carries the order out over HTTP."""
+    retries = order.manners.retries
     with closing(order.progress):
         source: Source = yield Work(partial(open_source, order.data, order.kind, order.credentials))
         with closing(source):
-            upload = Upload(manners, order.project, order.model, source, order.progress)
+            upload = Upload(order.manners, order.project, order.model, source, order.progress)
             name = yield from upload()
         body = encode({"file_name": [name], **order.ingest})
-        answer = yield from retried(Request("POST", f"{path}/ingest", body), manners.retries)
+        answer = yield from retried(Request("POST", f"{order.path}/ingest", body), retries)
         receipt = read(answer, Enveloped).data
         if not order.wait:
             return receipt
         job: Job = yield from watched(
-            manners, receipt["job_uuid"], order.timeout, order.progress.job
+            order.manners, receipt["job_uuid"], order.timeout, order.progress.job
         )
+    return completed(order, receipt, job)
+
+
+def completed(order: Order, receipt: dict[str, Any], job: Job) -> dict[str, Any]:
+    """What is returned when the job has ended."""
     report = {"report": msgspec.json.encode(job.report).decode()} if order.dry_run else {}
     return {**receipt, "job": job, **report}
+
+
+def _carried_out(
+    order: Callable[Concatenate[Manners, P], Order],
+) -> Callable[Concatenate[Manners, P], Call[dict[str, Any]]]:
+    """The call that gives such an order."""
+
+    @wraps(order)
+    def call(manners: Manners, /, *args: P.args, **kwargs: P.kwargs) -> Call[dict[str, Any]]:
+        return uploaded(order(manners, *args, **kwargs))
+
+    call.__name__ = call.__qualname__ = "publish_events_batch"
+    shown = signature(order).replace(return_annotation=Call[dict[str, Any]])
+    call.__signature__ = shown  # type: ignore[attr-defined]  # functions have one when it is set
+    return call
+
+
+publish_events_batch = _carried_out(ordered)

@@ -1,9 +1,11 @@
 """What travels between the client and the router, as values."""
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+from event_router.schemas.columns import Column
 
 
 class BatchPublishType(IntEnum):
@@ -51,6 +53,13 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def finished(self) -> bool:
         return self.status in ("SUCCESS", "FAILURE", "REVOKED")
+
+
+class KeptSchema(msgspec.Struct):
+    """A schema as it is answered, which is more than it was sent."""
+
+    columns: tuple[Column, ...]
+    on_violation: Literal["record", "reject"] = "record"
 
 
 class Enveloped(msgspec.Struct):

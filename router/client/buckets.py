@@ -37,14 +37,24 @@ def object_source(url: str, kind: BatchPublishType, credentials: Mapping[str, st
     if not bucket or not key:
         raise BadArgument("events_path", url, "a bucket and a key: s3://bucket/key")
     client = _client(kind, credentials)
-    with _ours(url):
-        head = client.head_object(Bucket=bucket, Key=key)
-    if not head["ContentLength"]:
-        raise empty()
-    source = Source(key.rpartition("/")[2], "bytes", head["ContentLength"])
+    try:
+        head = _head(client, bucket, key, url)
+    except BaseException:
+        client.close()
+        raise
+    total = head["ContentLength"]
+    source = Source(key.rpartition("/")[2], "bytes", total, release=client.close)
     wanted = {"Bucket": bucket, "Key": key, "IfMatch": head["ETag"]}
     source.chunks = _read(client, wanted, source, url)
     return source
+
+
+def _head(client: Any, bucket: str, key: str, url: str) -> Mapping[str, Any]:
+    with _ours(url):
+        head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key)
+    if not head["ContentLength"]:
+        raise empty()
+    return head
 
 
 def _client(kind: BatchPublishType, credentials: Mapping[str, str]) -> Any:

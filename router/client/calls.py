@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from event_router.client.bodies import Enveloped, Job, Published
+from event_router.client.bodies import Enveloped, Job, KeptSchema, Published
 from event_router.client.errors import APIError, BadArgument, JobFailed, JobNotDone
 from event_router.client.exchange import Answer, Call, Pause, Request
 from event_router.client.retries import Retries, retried
 from event_router.client.values import encode
-from event_router.schemas.columns import EventSchema, checked_name, read_schema, write_schema
+from event_router.schemas.columns import EventSchema, checked_name, write_schema
 from event_router.schemas.errors import InvalidValue
 from event_router.schemas.ids import new_id
 from event_router.schemas.json_schema import schema_of_json_schema
@@ -214,7 +214,8 @@ def _acknowledged(request: Request, retries: Retries, *, dry: bool) -> Call[str]
 
 
 def _schema(request: Request, retries: Retries) -> Call[EventSchema]:
-    return read_schema((yield from retried(request, retries)).body)
+    kept = read((yield from retried(request, retries)), KeptSchema)
+    return EventSchema(kept.columns, kept.on_violation)
 
 
 def _job(request: Request, retries: Retries) -> Call[Job]:

@@ -113,7 +113,8 @@ class FakeRouter:
         elif request.method == "DELETE":
             del self.schemas[path]
             return httpx.Response(200, json={"success": True})
-        return httpx.Response(200, content=self.schemas[path])
+        kept = json.loads(self.schemas[path])
+        return httpx.Response(200, json={"tenant_id": "acme", "topic": "orders", **kept})
 
 
 def _enveloped(data: dict[str, Any]) -> httpx.Response:

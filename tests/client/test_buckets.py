@@ -96,6 +96,7 @@ def test_an_object_that_is_replaced_meanwhile_is_not_mixed(bucket: Any) -> None:
     bucket.put_object(Bucket="bucket", Key="moving.csv", Body=b"y" * (PART + 5))
     with pytest.raises(BadArgument, match=r"s3://bucket/moving.csv.*can be read"):
         next(parts)
+    source.close()
 
 
 @pytest.mark.parametrize(
