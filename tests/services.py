@@ -194,17 +194,21 @@ def answers(port: int, path: Path | None = None) -> bool:
 
 
 SASL_USER, SASL_PASSWORD = "router", "router-secret"
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 @dataclass
 class Kafka(Service):
-    """Apache Kafka: one node, KRaft. `sasl_bootstrap` is its listener with SASL PLAIN (user
-    SASL_USER, password SASL_PASSWORD), '' when it isn't ours. `controller` is where other brokers
-    of the same cluster find it."""
+    """Apache Kafka: one node, KRaft. `sasl_bootstrap` is its listener with SASL PLAIN and SCRAM
+    (user SASL_USER, password SASL_PASSWORD), `tls_bootstrap` the same over TLS, with a certificate
+    by `ca_file`; '' and None when it isn't ours. `controller` is where other brokers of the same
+    cluster find it."""
 
     bootstrap: str
     sasl_bootstrap: str = ""
     controller: str = ""
+    tls_bootstrap: str = ""
+    ca_file: Path | None = None
 
     async def make_topics(
         self, names: Mapping[str, int], configs: Mapping[str, str] | None = None
@@ -261,21 +265,23 @@ def kafka_jars() -> Path:
     return jars
 
 
-def _kafka_properties(data: Path, port: int, sasl_port: int, controller_port: int) -> str:
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+def _kafka_properties(data: Path, ports: Sequence[int], keys: Path) -> str:
+    port, sasl_port, tls_port, controller_port = ports
+    listeners = f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port},TLS://{HOST}:{tls_port}"
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
-        "listeners": f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port},"
-        f"CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port}",
+        "listeners": f"{listeners},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": listeners,
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-        "SASL:SASL_PLAINTEXT",
-        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl.plain.sasl.jaas.config": f'{login} user_{SASL_USER}="{SASL_PASSWORD}";',
+        "SASL:SASL_PLAINTEXT,TLS:SASL_SSL",
+        **_kafka_logins("sasl"),
+        **_kafka_logins("tls"),
+        "listener.name.tls.ssl.keystore.type": "PEM",
+        "listener.name.tls.ssl.keystore.location": str(keys),
         "log.dirs": str(data),
         # The first assignment takes 10-60 ms instead of 3 s, a takeover after SIGKILL 0.9 s.
         "group.initial.rebalance.delay.ms": "0",
@@ -299,12 +305,46 @@ def _properties(settings: Mapping[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
+def _kafka_logins(listener: str) -> dict[str, str]:
+    modules = "org.apache.kafka.common.security"
+    plain = f'{modules}.plain.PlainLoginModule required user_{SASL_USER}="{SASL_PASSWORD}";'
+    scram = f"{modules}.scram.ScramLoginModule required;"
+    name = f"listener.name.{listener}"
+    return {
+        f"{name}.sasl.enabled.mechanisms": ",".join(["PLAIN", *SCRAM]),
+        f"{name}.plain.sasl.jaas.config": plain,
+        **{f"{name}.{mechanism.lower()}.sasl.jaas.config": scram for mechanism in SCRAM},
+    }
+
+
+def _kafka_keys(home: Path) -> tuple[Path, Path]:
+    """A key with its certificate, as Kafka reads it; and the authority's certificate."""
+    import trustme
+    from cryptography.hazmat.primitives import serialization
+
+    authority = trustme.CA()
+    issued = authority.issue_cert(HOST, "localhost")
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    pkcs8 = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    keys, ca_file = home / "keys.pem", home / "ca.pem"
+    keys.write_bytes(pkcs8 + b"".join(one.bytes() for one in issued.cert_chain_pems))
+    authority.cert_pem.write_to_path(ca_file)
+    return keys, ca_file
+
+
 def own_kafka() -> Kafka:
     """An Apache Kafka of our own, running."""
-    port, sasl_port, controller_port = free_port(), free_port(), free_port()
-    process = _kafka_node(lambda data: _kafka_properties(data, port, sasl_port, controller_port))
-    controller = f"{HOST}:{controller_port}"
-    return Kafka(process, f"{HOST}:{port}", f"{HOST}:{sasl_port}", controller)
+    ports = [free_port() for _ in range(4)]
+    keys, ca_file = _kafka_keys(Path(tempfile.mkdtemp(prefix="keys-", dir=workspace())))
+    scram = f"[name={SASL_USER},password={SASL_PASSWORD}]"
+    users = [word for mechanism in SCRAM for word in ("--add-scram", f"{mechanism}={scram}")]
+    process = _kafka_node(lambda data: _kafka_properties(data, ports, keys), *users)
+    plain, sasl, tls, controller = (f"{HOST}:{port}" for port in ports)
+    return Kafka(process, plain, sasl, controller, tls, ca_file)
 
 
 def another_broker(kafka: Kafka) -> Kafka:
@@ -323,8 +363,9 @@ def another_broker(kafka: Kafka) -> Kafka:
     return Kafka(process, f"{HOST}:{port}")
 
 
-def _kafka_node(properties_of: Callable[[Path], str]) -> Process:
-    """A node with these properties, given its folder for data; running."""
+def _kafka_node(properties_of: Callable[[Path], str], *formatting: str) -> Process:
+    """A node with these properties, given its folder for data; running. `formatting` are options
+    of the tool that makes the folder."""
     java = shutil.which("java")
     if java is None:
         raise Missing(
@@ -338,12 +379,8 @@ def _kafka_node(properties_of: Callable[[Path], str]) -> Process:
     command = [
         java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*",
     ]  # fmt: skip
-    subprocess.run(
-        [*command, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    format_it = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+    subprocess.run([*command, *format_it, *formatting], check=True, capture_output=True, timeout=60)
     process = Process(
         home.name, [*command, "kafka.Kafka", str(properties)],
         ready=lambda process: "Kafka Server started" in process.log_text,

@@ -122,8 +122,7 @@ class KafkaSink:
         try:
             places = await producer.send(messages, max(0.0, deadline - loop.time()))
         except Unavailable as trouble:
-            code = _CODES.get(trouble.code, trouble.code)
-            raise self._troubles.unavailable(code, trouble.detail) from trouble
+            raise self._troubles.unavailable(_code(trouble), trouble.detail) from trouble
         return [_result(place) for place in places]
 
     async def aclose(self) -> None:
@@ -148,6 +147,13 @@ class KafkaSink:
         key = self._key.text(delivery, texts) if self._key else None
         headers = [(name, value.encode()) for name, value in texts.items()]
         return Message(self._topic, (key or delivery.head.event).encode(), delivery.data, headers)
+
+
+def _code(trouble: Unavailable) -> str:
+    """The client doesn't tell a certificate that it can't verify from a broker that is away."""
+    if "CERTIFICATE_VERIFY_FAILED" in trouble.detail:
+        return "tls_error"
+    return _CODES.get(trouble.code, trouble.code)
 
 
 def _result(place: Place | TooLarge) -> Result:

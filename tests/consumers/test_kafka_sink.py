@@ -51,6 +51,38 @@ async def test_the_events_id_is_the_key(
     assert len({record.partition for record in records}) == 1
 
 
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("mechanism", ["plain", "scram-sha-256", "scram-sha-512"])
+async def test_it_logs_in_with_each_mechanism(
+    faulty_kafka: services.Kafka,
+    namespace: str,
+    resources: SinkResources,
+    monkeypatch: pytest.MonkeyPatch,
+    mechanism: str,
+    tls: bool,
+) -> None:
+    await faulty_kafka.make_topics({namespace: 1})
+    monkeypatch.setenv("SSL_CERT_FILE", str(faulty_kafka.ca_file))
+    brokers = faulty_kafka.tls_bootstrap if tls else faulty_kafka.sasl_bootstrap
+    config = {"brokers": brokers, "topic": namespace, "tls": tls, "sasl_mechanism": mechanism}
+    credentials = {"username": services.SASL_USER, "password": services.SASL_PASSWORD}
+    sink = kafka_sink(resources, config, credentials)
+    assert (await sink.deliver(a_delivery())).code == "OK"
+    await sink.aclose()
+
+
+async def test_a_certificate_by_a_stranger_is_refused(
+    faulty_kafka: services.Kafka, namespace: str, resources: SinkResources
+) -> None:
+    config = {"brokers": faulty_kafka.tls_bootstrap, "topic": namespace}
+    credentials = {"username": services.SASL_USER, "password": services.SASL_PASSWORD}
+    sink = kafka_sink(dataclasses.replace(resources, timeout=1.0), config, credentials)
+    with pytest.raises(Unavailable, match="certificate") as caught:
+        await sink.deliver(a_delivery())
+    await sink.aclose()
+    assert caught.value.code == "tls_error"
+
+
 async def test_the_partition_key_is_what_the_template_finds(
     kafka: services.Kafka, namespace: str, resources: SinkResources
 ) -> None:
