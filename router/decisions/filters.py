@@ -8,61 +8,113 @@ all of its parts. What is missing isn't null. Times are compared as the texts th
 from collections.abc import Callable
 from typing import Any
 
-from event_router.schemas.errors import InvalidValue
+import msgspec
+
+from event_router.schemas.errors import EventRouterError, InvalidValue
 
 FIELDS = ("id", "topic", "time", "metadata", "data")
 DEEPEST = 32
+LARGEST = 16 * 1024
+"""Bytes of a filter as JSON."""
+STEPS = 10_000
+"""For one event: some 10 ms at most, a few microseconds mostly."""
 
 _MISSING = object()
+_COMPARED_AT_ONCE = 128  # elements of a list that cost as much as a step
+_LETTERS_AT_ONCE = 128
+
+
+class TooCostly(EventRouterError):
+    """The event is too large for what the filter asks of it."""
 
 
 def matches(pattern: Any, value: Any) -> bool:
-    """Whether `value` has what `pattern` asks for. Never raises for a pattern that was checked."""
-    if isinstance(pattern, dict):
-        return all(_holds(name, operand, value) for name, operand in pattern.items())
-    if isinstance(pattern, list):
-        return isinstance(value, list) and all(_contains(value, part) for part in pattern)
-    return _equals(value, pattern)
+    """Whether `value` has what `pattern` asks for. For a pattern that was checked it raises
+    TooCostly when that isn't known after STEPS, and nothing else."""
+    return _Evaluation().matches(pattern, value)
 
 
-def _holds(name: str, operand: Any, value: Any) -> bool:
-    operator = _OPERATORS.get(name)
-    if operator is not None:
-        return operator(value, operand)
-    return matches(operand, value.get(name, _MISSING) if isinstance(value, dict) else _MISSING)
+class _Evaluation:
+    """One filter on one event: each step counts, so nobody's filter holds up the others."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = STEPS
+
+    def matches(self, pattern: Any, value: Any) -> bool:
+        self._spend(1)
+        if isinstance(pattern, dict):
+            return all(self._holds(name, operand, value) for name, operand in pattern.items())
+        if isinstance(pattern, list):
+            return isinstance(value, list) and all(self._contains(value, one) for one in pattern)
+        return self.equals(value, pattern)
+
+    def equals(self, value: Any, operand: Any) -> bool:
+        if self._same(value, operand):
+            return True
+        return isinstance(value, list) and self._has(value, operand)
+
+    def among(self, value: Any, operand: Any) -> bool:
+        if isinstance(operand, list):
+            return any(self.equals(value, part) for part in operand)
+        if isinstance(value, str):
+            self._spend(len(value) // _LETTERS_AT_ONCE)
+            return isinstance(operand, str) and operand in value
+        return self.equals(value, operand)
+
+    def _holds(self, name: str, operand: Any, value: Any) -> bool:
+        operator = _OPERATORS.get(name)
+        if operator is not None:
+            return operator(self, value, operand)
+        return self.matches(
+            operand, value.get(name, _MISSING) if isinstance(value, dict) else _MISSING
+        )
+
+    def _has(self, value: list[Any], operand: Any) -> bool:
+        """Whether one of the list's elements is the same. Python's own search is fast, and finds
+        too much only."""
+        self._spend(1 + len(value) // _COMPARED_AT_ONCE)
+        at = -1
+        while True:
+            try:
+                at = value.index(operand, at + 1)
+            except ValueError:
+                return False
+            if self._same(value[at], operand):
+                return True
+
+    def _same(self, one: Any, other: Any) -> bool:
+        """JSON equality: true is not 1, as it would be in Python."""
+        self._spend(1)
+        if isinstance(one, bool) or isinstance(other, bool):
+            return one is other
+        if isinstance(one, list) and isinstance(other, list):
+            return len(one) == len(other) and all(map(self._same, one, other))
+        if isinstance(one, dict) and isinstance(other, dict):
+            return one.keys() == other.keys() and all(
+                self._same(one[key], other[key]) for key in one
+            )
+        return bool(one == other)
+
+    def _contains(self, value: list[Any], part: Any) -> bool:
+        if isinstance(part, dict | list):
+            return any(self.matches(part, one) for one in value)
+        if self._has(value, part):
+            return True
+        return any(self._has(one, part) for one in value if isinstance(one, list))
+
+    def _spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooCostly(f"more than {STEPS} steps")
 
 
-def _same(one: Any, other: Any) -> bool:
-    """JSON equality: true is not 1, as it would be in Python."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    return bool(one == other)
+_Operator = Callable[[_Evaluation, Any, Any], bool]
 
 
-def _equals(value: Any, operand: Any) -> bool:
-    if _same(value, operand):
-        return True
-    return isinstance(value, list) and any(_same(part, operand) for part in value)
-
-
-def _contains(value: list[Any], part: Any) -> bool:
-    return any(matches(part, element) for element in value)
-
-
-def _in(value: Any, operand: Any) -> bool:
-    if isinstance(operand, list):
-        return any(_equals(value, part) for part in operand)
-    if isinstance(value, str):
-        return isinstance(operand, str) and operand in value
-    return _equals(value, operand)
-
-
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def holds(value: Any, operand: Any) -> bool:
+def _ordered(compare: Callable[[Any, Any], bool]) -> _Operator:
+    def holds(_: _Evaluation, value: Any, operand: Any) -> bool:
         kind = _kind(value)
         return kind is not None and kind is _kind(operand) and compare(value, operand)
 
@@ -78,29 +130,21 @@ def _kind(value: Any) -> type | None:
     return str if isinstance(value, str) else None
 
 
-def _starts(value: Any, operand: Any) -> bool:
-    return isinstance(value, str) and value.startswith(operand)
-
-
-def _ends(value: Any, operand: Any) -> bool:
-    return isinstance(value, str) and value.endswith(operand)
-
-
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "$eq": _equals,
-    "$neq": lambda value, operand: not _equals(value, operand),
+_OPERATORS: dict[str, _Operator] = {
+    "$eq": _Evaluation.equals,
+    "$neq": lambda by, value, operand: not by.equals(value, operand),
     "$gt": _ordered(lambda value, operand: value > operand),
     "$gte": _ordered(lambda value, operand: value >= operand),
     "$lt": _ordered(lambda value, operand: value < operand),
     "$lte": _ordered(lambda value, operand: value <= operand),
-    "$in": _in,
-    "$nin": lambda value, operand: not _in(value, operand),
-    "$startsWith": _starts,
-    "$endsWith": _ends,
-    "$exist": lambda value, operand: (value is not _MISSING) is operand,
-    "$or": lambda value, operand: any(matches(part, value) for part in operand),
-    "$and": lambda value, operand: all(matches(part, value) for part in operand),
-    "$not": lambda value, operand: not matches(operand, value),
+    "$in": _Evaluation.among,
+    "$nin": lambda by, value, operand: not by.among(value, operand),
+    "$startsWith": lambda _, value, operand: isinstance(value, str) and value.startswith(operand),
+    "$endsWith": lambda _, value, operand: isinstance(value, str) and value.endswith(operand),
+    "$exist": lambda _, value, operand: (value is not _MISSING) is operand,
+    "$or": lambda by, value, operand: any(by.matches(part, value) for part in operand),
+    "$and": lambda by, value, operand: all(by.matches(part, value) for part in operand),
+    "$not": lambda by, value, operand: not by.matches(operand, value),
 }
 
 _TEXT = ("$startsWith", "$endsWith")
@@ -113,8 +157,20 @@ def checked_filter(pattern: Any) -> dict[str, Any]:
     """`pattern`, when it can be evaluated on every event; else InvalidValue names the place."""
     if not isinstance(pattern, dict):
         raise InvalidValue("filter", pattern, "an object")
+    _check_size(pattern)
     _check(pattern, "filter", 0, names_fields=True)
     return pattern
+
+
+def _check_size(pattern: dict[str, Any]) -> None:
+    try:
+        size = len(msgspec.json.encode(pattern))
+    except (RecursionError, OverflowError, ValueError):  # too deep, or a number of its own kind
+        raise InvalidValue(
+            "filter", "…", f"at most {DEEPEST} levels deep, of JSON's values"
+        ) from None
+    if size > LARGEST:
+        raise InvalidValue("filter", f"{size} bytes", f"at most {LARGEST} bytes of JSON")
 
 
 def _check(pattern: Any, path: str, depth: int, *, names_fields: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from event_router.consumers.ports import TenantView
-from event_router.router.decisions.filters import matches
+from event_router.router.decisions.filters import TooCostly, matches
 from event_router.schemas.decode import ANY_TOPIC
 from event_router.schemas.destination import Destination
 from event_router.schemas.event import Event
@@ -25,8 +25,16 @@ def match(event: Event, view: TenantView) -> list[Destination]:
     ]
     if any(one.filter for one in fitting):
         document = filterable(event)
-        fitting = [one for one in fitting if not one.filter or matches(one.filter, document)]
+        fitting = [one for one in fitting if not one.filter or _lets_through(one.filter, document)]
     return fitting
+
+
+def _lets_through(pattern: dict[str, Any], document: dict[str, Any]) -> bool:
+    """What a filter can't decide at a bearable cost isn't kept from its destination."""
+    try:
+        return matches(pattern, document)
+    except TooCostly:
+        return True
 
 
 def subscribed(topic: str, view: TenantView) -> tuple[Destination, ...]:
