@@ -13,6 +13,7 @@ say so in the config. `jsonb` keeps the values, not the bytes.
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -62,6 +63,7 @@ _SENTENCES = {
     "Connection refused": "connection_refused",
     "password authentication failed": "authentication_failed",
     "no password supplied": "authentication_failed",
+    "pg_hba.conf": "authentication_failed",
     'role "': "authentication_failed",
     "does not exist": "target_not_found",
     "remaining connection slots": "throttled",
@@ -192,7 +194,7 @@ class Postgres:
             user=self._credentials.username,
             password=self._credentials.password,
             sslmode="verify-full" if self._config.tls else "disable",
-            sslrootcert="system" if self._config.tls else None,
+            sslrootcert=_authorities() if self._config.tls else None,
             gssencmode="disable",
             application_name="event-router",
             passfile="",
@@ -216,6 +218,11 @@ class Postgres:
             return self._troubles.too_large(error)
         detail = self._troubles.told(error)
         return Rejected(code, detail, answer=Answer(code, body=detail.encode(errors="replace")))
+
+
+def _authorities() -> str:
+    """The system's, where Python finds them: the OpenSSL within psycopg may look elsewhere."""
+    return ssl.get_default_verify_paths().cafile or "system"
 
 
 def _insert(config: PostgresConfig) -> str:

@@ -4,18 +4,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
+import pytest
 
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
-from event_router.consumers.ports import Parked, Producer
+from event_router.consumers.ports import Batch, Parked, Producer, Result, Sink
 from event_router.router.clock import now_ms
 from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
-from event_router.schemas.errors import TooLarge
+from event_router.schemas.errors import Answer, Rejected, TooLarge
 from event_router.schemas.record import Message, Place, Record
 from event_router.schemas.wire import delivery_message, read_outcome
 from tests.loop import World, destination, unavailable
@@ -49,16 +50,39 @@ class Away:
         await self.broker.aclose()
 
 
+@dataclass
+class Batched:
+    """A sink that takes up to ten in one call, and refuses those named `e13`."""
+
+    calls: list[list[str]] = field(default_factory=list)
+    batch: Batch = field(default_factory=lambda: Batch(count=10, bytes=1 << 20))
+
+    async def deliver(self, _: Delivery) -> Answer:
+        raise AssertionError("all come in batches")
+
+    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
+        names = [one.head.event for one in deliveries]
+        self.calls.append(names)
+        await asyncio.sleep(0.01)
+        return [Rejected("odd") if name == "e13" else Answer("OK") for name in names]
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
 @asynccontextmanager
 async def working(
-    world: World, limits: WorkerLimits = LIMITS, kafka: Producer | None = None
+    world: World,
+    limits: WorkerLimits = LIMITS,
+    kafka: Producer | None = None,
+    sink: Sink | None = None,
 ) -> AsyncIterator[DeliveryWorker]:
     worker = DeliveryWorker(
         topics=world.topics,
         directory=world.directory,
         schedule=world.schedule,
         producer=kafka or world.broker,
-        sinks=OpenSinks(lambda _: world.receiver),
+        sinks=OpenSinks(lambda _: sink or world.receiver),
         done=lambda records: world.broker.finish("deliver", records),
         health=Health(),
         clock=fast_clock,
@@ -330,3 +354,25 @@ async def test_a_record_that_is_no_delivery_goes_to_dead() -> None:
         await worker.take([odd])
     assert len(world.broker.records(world.topics.dead)) == 1
     assert world.broker.finished["deliver"] == {(odd.topic, 0, 0)}
+
+
+@pytest.mark.parametrize("due", [False, True], ids=["just read", "due"])
+async def test_what_comes_together_is_handed_to_the_sink_together(due: bool) -> None:
+    world, sink = World(fast_clock), Batched()
+    world.directory.put(destination("d"))
+    several = [delivery(f"e{number}") for number in range(30)]
+    if due:
+        await world.schedule.park([Parked(one, 0) for one in several])
+    async with working(world, replace(LIMITS, slots=640), sink=sink) as worker:
+        if not due:
+            await worker.take(await records(world, *several))
+        await until(lambda: len(attempts(world)) == 30)
+    assert sorted(name for call in sink.calls for name in call) == sorted(
+        one.head.event for one in several
+    )
+    assert max(map(len, sink.calls)) == 10
+    assert len(sink.calls) <= 6
+    outcomes = {one.delivery.event: one.outcome for one in attempts(world)}
+    assert outcomes.pop("e13") == "rejected"
+    assert set(outcomes.values()) == {"delivered"}
+    assert unfinished(world) == 0

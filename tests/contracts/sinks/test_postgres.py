@@ -1,13 +1,18 @@
 """Tables, on PostgreSQL."""
 
+import os
 import re
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import trustme
 
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.sinks.postgres import __doc__ as described
@@ -23,7 +28,7 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
-from event_router.schemas.errors import InvalidValue, Rejected
+from event_router.schemas.errors import InvalidValue, Rejected, Unavailable
 from tests import services
 
 PASSWORD = "a-long-password"
@@ -135,3 +140,57 @@ def test_a_table_that_would_need_quotes_is_refused(table: str) -> None:
     config = {"server": "db.example:5432", "database": "d", "table": table}
     with pytest.raises(InvalidValue, match=r"config\.table"):
         load_sinks().check("postgres", config, {"username": "u", "password": "p"})
+
+
+@pytest.fixture
+def strict_postgres() -> Iterator[tuple[services.Postgres, Path]]:
+    """One that wants a password and speaks TLS, as localhost; and its authority's certificate."""
+    folder = Path(tempfile.mkdtemp(prefix="strict-", dir=services.workspace()))
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    (folder / "hba").write_text("host all postgres all trust\nhostssl all all all scram-sha-256\n")
+    (folder / "key.pem").chmod(0o600)
+    if os.geteuid() == 0:
+        folder.chmod(0o711)
+        for path in (folder, *folder.iterdir()):
+            shutil.chown(path, "postgres", "postgres")
+    server = services.own_postgres(
+        "ssl=on",
+        f"ssl_cert_file={folder / 'cert.pem'}",
+        f"ssl_key_file={folder / 'key.pem'}",
+        f"hba_file={folder / 'hba'}",
+    )
+    yield server, folder / "ca.pem"
+    assert server.process
+    server.process.kill()
+
+
+async def test_passwords_and_certificates_are_checked(
+    strict_postgres: tuple[services.Postgres, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, authority = strict_postgres
+    url = server.create_database()
+    await run(url, table_as_described())
+    port = urlsplit(url).port
+
+    async def code(host: str = "localhost", tls: bool = True, **wrong: str) -> str:
+        config = config_of(url, server=f"{host}:{port}", tls=tls)
+        destination = a_destination("postgres", config, {**credentials, **wrong})
+        sink = load_sinks().open(destination, resources)
+        try:
+            return (await sink.deliver(a_delivery())).code
+        except Unavailable as trouble:
+            return trouble.code
+        finally:
+            await sink.aclose()
+
+    async with local_resources() as resources, a_role(url) as credentials:
+        assert await code() == "tls_error"
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        assert await code() == "OK"
+        assert await code("127.0.0.1") == "tls_error"
+        assert await code(password="a-wrong-guess") == "authentication_failed"
+        assert await code(tls=False) == "authentication_failed"
