@@ -1,6 +1,7 @@
 """A crowd of destinations on a running system, some of which behave badly for a while."""
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -145,14 +146,15 @@ def _loads(bed: Bed, half: Half, keys: list[DestinationKey], begin: float) -> li
 def _ran(
     arrived: Arrived, watch: "Watch", bad_from: float, intake: float | None, missing: int
 ) -> Ran:
-    """`intake` is when all was published that came on top."""
+    """`intake` is when all was published that came on top; so late that nothing is left to look at
+    afterwards, the others count as never served."""
     counted_from = bad_from if intake is None else intake + RECOVERING
     times = list(zip(arrived.sent, arrived.took, strict=True))
     counted = sorted(took for sent, took in times if sent >= counted_from * 1000)
     during = sorted(took for sent, took in times if bad_from <= sent / 1000 < counted_from)
     return Ran(
-        p50=at(counted, 0.50),
-        p99=at(counted, 0.99),
+        p50=at(counted, 0.50) if counted else math.inf,
+        p99=at(counted, 0.99) if counted else math.inf,
         during=None if intake is None else at(during, 0.99),
         missing=missing,
         duplicates=arrived.duplicates,
