@@ -40,7 +40,7 @@ LIVE = [DestinationKey("bench", f"live{number}") for number in range(10)]
 LIVE_RATE = 100.0
 ALONE = 20.0
 """Seconds for which it is seen how fast the others are, before."""
-PATIENCE = 240.0
+PATIENCE = 900.0
 
 
 @dataclass(frozen=True, slots=True)

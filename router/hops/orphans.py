@@ -41,11 +41,11 @@ _OVER = 0.001
 @dataclass(frozen=True, slots=True)
 class SweepPace:
     """Seconds, and counts. `renewed` is longer than it takes a worker to renew its leases; a look
-    holds at most `look` rows and about `look_bytes` of payload; of a destination that had no room
-    at the last look `probe` rows are tried.
+    holds at most `look` rows (`slow_look` while there is nothing to park) and about `look_bytes`
+    of payload; of a destination that had no room at the last look `probe` rows are tried.
 
     Where there is no room rows wait for some, tried every `refill_every` and given up after
-    `refill_idle` without any; they are read on `refill_look` at once.
+    `refill_idle` without any.
     """
 
     renewed: float = 6.0
@@ -53,13 +53,13 @@ class SweepPace:
     ask_at_most: float = 5.0
     page: int = 500
     page_pause: float = 0.5
-    look: int = 5_000
+    look: int = 16_000
+    slow_look: int = 1_000
     look_bytes: int = 32 << 20
     park: int = 250
     park_first: int = 10
     probe: int = 100
     refill_every: float = 0.5
-    refill_look: int = 16_000
     refill_idle: float = 20.0
 
 
@@ -200,7 +200,7 @@ class Orphans:
         pause = self.pace.ask
         while True:
             yield pause
-            pause = min(pause * 2, self.pace.ask_at_most)
+            pause = min(pause * 1.2, self.pace.ask_at_most)
 
     async def _progress(self, role: str, topic: str) -> Progress:
         done = await self.offsets.done(self.topics.group(role), topic)

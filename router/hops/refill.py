@@ -35,9 +35,10 @@ class Refill:
 @dataclass(slots=True)
 class Refills:
     """Of all destinations that had no room. Forgetting one is always safe: the next pass over the
-    log finds its rows again."""
+    log finds its rows again. `stuck` are those that still had none when they were given up."""
 
     orphans: Orphans
+    stuck: set[DestinationKey] = field(default_factory=set)
     _refills: dict[DestinationKey, Refill] = field(default_factory=dict)
 
     @property
@@ -70,8 +71,10 @@ class Refills:
                 self.forget()
             for key, refill in list(self._refills.items()):
                 await self._park(refill)
-                done = refill.exhausted and not refill.sure
-                if done or refill.idle >= pace.refill_idle:
+                if refill.idle >= pace.refill_idle:
+                    self.stuck.add(key)
+                    self._refills.pop(key, None)
+                elif refill.exhausted and not refill.sure:
                     self._refills.pop(key, None)
 
     async def _park(self, refill: Refill) -> None:
@@ -99,7 +102,7 @@ class Refills:
                 await self._read_on(wanting)
 
     def _wants_more(self, refill: Refill) -> bool:
-        enough = self.orphans.pace.refill_look // 2
+        enough = self.orphans.pace.look // 2
         return refill.moving and not refill.exhausted and len(refill.sure) <= enough
 
     async def _read_on(self, wanting: Mapping[DestinationKey, Refill]) -> None:
@@ -108,7 +111,7 @@ class Refills:
         rows: list[Unsettled] = []
         for key, refill in wanting.items():
             rows += await self._next_of(
-                key, refill, pace.refill_look // len(wanting), pace.look_bytes // len(wanting)
+                key, refill, pace.look // len(wanting), pace.look_bytes // len(wanting)
             )
         sure = await self.orphans.sure(rows)
         for row in sure:

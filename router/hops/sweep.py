@@ -63,7 +63,6 @@ class Sweep:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     orphans: Orphans = field(init=False)
     refills: Refills = field(init=False)
-    _full: set[DestinationKey] = field(default_factory=set)
 
     def __post_init__(
         self, topics: Topics, offsets: Offsets, directory: Directory, policy: RetryPolicy
@@ -103,7 +102,8 @@ class Sweep:
                 return missing
             this.after = rows[-1].ref
             size = sum(len(row.data) for row in missing)
-            if len(missing) >= pace.look or size >= pace.look_bytes:
+            most = pace.look if this.fast else pace.slow_look
+            if len(missing) >= most or size >= pace.look_bytes:
                 return missing
             if not this.fast:
                 await self.pause(pace.page_pause)
@@ -114,7 +114,7 @@ class Sweep:
         found = []
         for row in rows:
             key = row.head.key
-            if key in self._full:
+            if key in self.refills.stuck:
                 this.tried[key] += 1
                 if this.tried[key] > self.pace.probe:
                     this.without.add(key)
@@ -143,7 +143,7 @@ class Sweep:
                 left.setdefault(row.head.key, []).append(row)
         for key, theirs in left.items():
             self.refills.begin(key, this.before, theirs)
-        self._full = (self._full - {row.head.key for row in rows}) | left.keys()
+        self.refills.stuck -= {row.head.key for row in rows} - left.keys()
         this.without |= left.keys()
         parked = self.counts.parked - before
         extra = {"missing": len(rows), "parked": parked, "full": len(left)}
