@@ -1,14 +1,15 @@
 """Replaying the dead: a record enters again the hop that gave it up, a delivery `deliveries`, with
-a new round. Sent → marked in the log, so that replaying it twice does nothing.
+a new round. Claimed in the log → sent → marked there, so that replaying it twice does nothing, at
+the same time neither; and after a crash in between it is sent again as the same round.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from event_router.consumers.ports import Producer
-from event_router.router.store.log_ports import DeadFilter, Log, LoggedDead
+from event_router.router.store.log_ports import DeadFilter, DeadKey, Log, LoggedDead
 from event_router.router.store.paging import Paging
 from event_router.schemas.attempt import Dead
 from event_router.schemas.delivery import Delivery, DeliveryHead
@@ -18,6 +19,8 @@ from event_router.schemas.topics import Topics
 from event_router.schemas.wire import delivery_message
 
 PAGE = 100
+CLAIM = 60.0
+"""Seconds until the claim of a process that died counts no more; far more than sending takes."""
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -41,51 +44,68 @@ class Replay:
         """Up to `most` of those that match and haven't been replayed, the oldest first. What died
         after the call began is left out: what dies again at once would be replayed for ever.
 
-        What was counted is in Kafka on return. Raises TooLarge, and Unavailable: then some may
-        have entered without being marked, and replaying them again may deliver twice.
+        What was counted is in Kafka on return. Those that somebody else replays now are left out.
+        Raises TooLarge, and Unavailable: then some may have entered without being marked, and
+        replaying them again may deliver twice, as the same round.
         """
         now = self.clock()
         known = wanted.time.lte
         time = msgspec.structs.replace(wanted.time, lte=now if known is None else min(now, known))
         unreplayed = msgspec.structs.replace(wanted, replayed=False, time=time)
-        replayed = 0
+        replayed, after = 0, None
         while replayed < most:
-            paging = Paging(min(PAGE, most - replayed), descending=False)
+            paging = Paging(min(PAGE, most - replayed), descending=False, next=after)
             page = await self.log.dead(unreplayed, paging)
-            await self._replay(page.models)
-            replayed += len(page.models)
-            if page.next is None:
+            replayed += await self._replay(page.models)
+            after = page.next
+            if after is None:
                 return Replayed(replayed, more=False)
         return Replayed(replayed, more=True)
 
-    async def _replay(self, found: Sequence[LoggedDead]) -> None:
+    async def _replay(self, found: Sequence[LoggedDead]) -> int:
+        records = {one.key: await self.log.dead_record(*one.key) for one in found}
+        rounds = {key: await self._next_round(dead) for key, dead in records.items()}
+        now = self.clock()
+        mine = await self.log.claim_replays(rounds, now, now + round(CLAIM * 1000))
+        try:
+            await self._send({key: records[key] for key in mine}, mine)
+        except BaseException:
+            await self.log.release_replays(list(mine))
+            raise
+        await self.log.mark_replayed(list(mine), self.clock())
+        return len(mine)
+
+    async def _next_round(self, dead: Dead | None) -> int:
+        head = dead.head.delivery if dead else None
+        if head is None:
+            return 0
+        last = await self.log.last_round(head.origin, head.destination)
+        return max(head.round, last or 0) + 1
+
+    async def _send(
+        self, records: Mapping[DeadKey, Dead | None], rounds: Mapping[DeadKey, int]
+    ) -> None:
         # By what it becomes: several rounds of a delivery that died become one new round.
-        messages: dict[object, Message] = {}
-        for one in found:
-            dead = await self.log.dead_record(one.place, one.destination)
-            if dead is not None and not _is_note(dead):
-                messages[_identity(one, dead)] = await self._message(dead)
+        messages = {
+            _identity(key, dead): self._message(dead, rounds[key])
+            for key, dead in records.items()
+            if dead is not None and not _is_note(dead)
+        }
         for sent in await self.producer.send(list(messages.values()), self.deadline):
             if isinstance(sent, TooLarge):
                 raise sent
-        await self.log.mark_replayed([one.key for one in found], self.clock())
 
-    async def _message(self, dead: Dead) -> Message:
+    def _message(self, dead: Dead, round_: int) -> Message:
         head = dead.head
         if head.delivery is not None:
-            return await self._next_round(head.delivery, dead.value or b"")
+            return self._as_round(round_, head.delivery, dead.value or b"")
         routed = head.place.topic == self.topics.events
         partition = None if routed else head.place.partition
         return Message(head.place.topic, dead.key, dead.value, head.headers, partition)
 
-    async def _next_round(self, head: DeliveryHead, data: bytes) -> Message:
-        last = await self.log.last_round(head.origin, head.destination)
+    def _as_round(self, round_: int, head: DeliveryHead, data: bytes) -> Message:
         again = msgspec.structs.replace(
-            head,
-            round=max(head.round, last or 0) + 1,
-            attempt=1,
-            began=self.clock(),
-            manual=False,
+            head, round=round_, attempt=1, began=self.clock(), manual=False
         )
         return delivery_message(Delivery(again, data), self.topics)
 
@@ -95,6 +115,6 @@ def _is_note(dead: Dead) -> bool:
     return dead.key is None and dead.value is None and not dead.head.headers
 
 
-def _identity(one: LoggedDead, dead: Dead) -> object:
+def _identity(key: DeadKey, dead: Dead) -> object:
     delivery = dead.head.delivery
-    return one.key if delivery is None else (delivery.origin, delivery.destination)
+    return key if delivery is None else (delivery.origin, delivery.destination)

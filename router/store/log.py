@@ -1,11 +1,12 @@
 """The log in SQL."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from event_router.consumers.log_rows import LogRows, place_text
 from event_router.router.store import log_metrics
 from event_router.router.store import log_queries as queries
+from event_router.router.store import log_replays as replaying
 from event_router.router.store.database import Database
 from event_router.router.store.log_ports import (
     AttemptFilter,
@@ -98,8 +99,16 @@ class SqlLog:
         work = partial(queries.last_round, place_text(origin), destination)
         return await self._database.read(work)
 
+    async def claim_replays(
+        self, rounds: Mapping[DeadKey, int], now: int, until: int
+    ) -> dict[DeadKey, int]:
+        return await self._database.write(partial(replaying.claim, rounds, now, until))
+
+    async def release_replays(self, keys: list[DeadKey]) -> None:
+        await self._database.write(partial(replaying.release, keys))
+
     async def mark_replayed(self, keys: list[DeadKey], at: int) -> None:
-        await self._database.write(partial(queries.mark_replayed, keys, at))
+        await self._database.write(partial(replaying.mark, keys, at))
 
     async def counts(self) -> Counts:
         return await self._database.read(queries.count)

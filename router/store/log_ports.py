@@ -1,6 +1,6 @@
 """What the router asks the log: what API, metrics, manual retry, replay and sweep need to know."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -218,6 +218,17 @@ class Log(LogStore, Protocol):
 
     async def last_round(self, origin: Place, destination: str) -> int | None:
         """The newest round of a delivery; None when the log doesn't know it."""
+        ...
+
+    async def claim_replays(
+        self, rounds: Mapping[DeadKey, int], now: int, until: int
+    ) -> dict[DeadKey, int]:
+        """Those that are the caller's to replay from `now` until `until` (ms), and as which round:
+        that of the first claim ever. Not those that are somebody else's, or were replayed."""
+        ...
+
+    async def release_replays(self, keys: list[DeadKey]) -> None:
+        """They are nobody's now."""
         ...
 
     async def mark_replayed(self, keys: list[DeadKey], at: int) -> None:

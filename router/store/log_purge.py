@@ -10,6 +10,7 @@ from event_router.router.store.tables import (
     dead,
     deliveries,
     events,
+    replay_claims,
     replays,
     routings,
 )
@@ -38,7 +39,10 @@ def _purge_rest(tenant: str, most: int, connection: Connection) -> int:
         some = select(*table.primary_key).where(table.c.tenant == tenant)
         some = some.order_by(*table.primary_key).limit(most)
         if table is dead:
-            _delete(replays, tuple_(replays.c.place, replays.c.destination).in_(some), connection)
+            for of_dead in (replays, replay_claims):
+                _delete(
+                    of_dead, tuple_(of_dead.c.place, of_dead.c.destination).in_(some), connection
+                )
         gone += _delete(table, key.in_(some), connection)
     return gone
 

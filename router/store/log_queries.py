@@ -8,6 +8,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Table,
     and_,
     delete,
     func,
@@ -15,15 +16,12 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from event_router.consumers.log_rows import SETTLED, place_text
 from event_router.router.store.log_ports import (
     AttemptFilter,
     Counts,
     DeadFilter,
-    DeadKey,
     DeliveryRef,
     EventFilter,
     LoggedAttempt,
@@ -50,6 +48,7 @@ from event_router.router.store.tables import (
     deliveries,
     delivery_counts,
     events,
+    replay_claims,
     replays,
     routings,
 )
@@ -134,7 +133,7 @@ def last_delivery(origin: str, destination: str, connection: Connection) -> Logg
 
 
 def list_dead(wanted: DeadFilter, sought: Seek, connection: Connection) -> list[LoggedDead]:
-    query = select(*_DEAD_PARTS).outerjoin_from(dead, replays, _of_dead())
+    query = select(*_DEAD_PARTS).outerjoin_from(dead, replays, _of_dead(replays))
     query = query.where(
         *_one_of(dead.c.place, wanted.places),
         *_one_of(dead.c.tenant, wanted.tenants),
@@ -160,14 +159,6 @@ def last_round(origin: str, destination: str, connection: Connection) -> int | N
     its = (deliveries.c.origin == origin, deliveries.c.destination == destination)
     newest: int | None = connection.scalar(select(func.max(deliveries.c.round)).where(*its))
     return newest
-
-
-def mark_replayed(keys: Sequence[DeadKey], at: int, connection: Connection) -> None:
-    rows = [{**key._asdict(), "at": at} for key in keys]
-    sqlite = connection.dialect.name == "sqlite"
-    insert = sqlite_insert(replays) if sqlite else postgresql_insert(replays)
-    if rows:
-        connection.execute(insert.on_conflict_do_nothing(), rows)
 
 
 def count(connection: Connection) -> Counts:
@@ -234,7 +225,10 @@ def prune(before: int, most: int, connection: Connection) -> int:
     for table in (events, routings, deliveries, attempts):
         connection.execute(delete(table).where(table.c.origin.in_(origins)))
     connection.execute(delete(dead).where(dead.c.at < before))
-    connection.execute(delete(replays).where(~select(dead.c.place).where(_of_dead()).exists()))
+    for table in (replays, replay_claims):
+        connection.execute(
+            delete(table).where(~select(dead.c.place).where(_of_dead(table)).exists())
+        )
     return len(origins)
 
 
@@ -276,8 +270,8 @@ def _is_to(key: DestinationKey) -> Condition:
     )
 
 
-def _of_dead() -> Condition:
-    return and_(replays.c.place == dead.c.place, replays.c.destination == dead.c.destination)
+def _of_dead(table: Table) -> Condition:
+    return and_(table.c.place == dead.c.place, table.c.destination == dead.c.destination)
 
 
 def _superseded() -> Condition:

@@ -1,6 +1,6 @@
 """A log in memory, for tests. It stores bytes, as a database would."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -109,6 +109,7 @@ class MemoryLog:
         self._deliveries = _Table(DeliveryRow, 3, merged)
         self._attempts = _Table(AttemptRow, 1, lambda kept, _: kept)
         self._replays: dict[tuple[str, str], int] = {}
+        self._claims: dict[tuple[str, str], tuple[int, int]] = {}
         self._dead = _Table(DeadRow, 2, lambda *both: min(both, key=dead_order))
 
     async def write(self, rows: LogRows) -> None:
@@ -222,9 +223,25 @@ class MemoryLog:
         its = (place_text(origin), destination)
         return max((row.round for row in self._deliveries.rows() if row[:2] == its), default=None)
 
+    async def claim_replays(
+        self, rounds: Mapping[DeadKey, int], now: int, until: int
+    ) -> dict[DeadKey, int]:
+        mine = {}
+        for key, round_ in rounds.items():
+            first, taken_until = self._claims.get(key, (round_, now))
+            if taken_until <= now:
+                self._claims[key] = (first, until)
+                mine[key] = first
+        return mine
+
+    async def release_replays(self, keys: list[DeadKey]) -> None:
+        for key in keys:
+            self._claims[key] = (self._claims[key][0], 0)
+
     async def mark_replayed(self, keys: list[DeadKey], at: int) -> None:
         for key in keys:
             self._replays.setdefault(key, at)
+            self._claims[key] = (0, 1 << 60)
 
     async def counts(self) -> Counts:
         rows = self._deliveries.rows()
@@ -282,6 +299,7 @@ class MemoryLog:
             if dead.at < before:
                 del self._dead.stored[dead[:2]]
                 self._replays.pop(dead[:2], None)
+                self._claims.pop(dead[:2], None)
         return len(origins)
 
     async def purge(self, tenant: str, most: int) -> int:
@@ -298,6 +316,7 @@ class MemoryLog:
         gone = [key for table in tables for key in table.forget(tenant, most)]
         for key in gone:
             self._replays.pop(key, None)
+            self._claims.pop(key, None)
         return len(gone)
 
     async def aclose(self) -> None:

@@ -247,3 +247,14 @@ replays = Table(
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("place", "destination", name="replays_pk"),
 )
+
+# Who replays writes here first: one at a time, and always as the same round.
+replay_claims = Table(
+    "replay_claims",
+    log,
+    Column("place", _Text, nullable=False),
+    Column("destination", _Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("place", "destination", name="replay_claims_pk"),
+)

@@ -1,11 +1,14 @@
 """Replaying the dead: what was given up enters again where it was given up, once."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 
 import pytest
 
 from event_router.consumers.log_rows import place_text
+from event_router.router.store.log_ports import DeadFilter
+from event_router.router.store.paging import Paging
 from event_router.schemas.attempt import Dead, DeadHead
 from event_router.schemas.decode import rfc3339
 from event_router.schemas.delivery import Delivery, DeliveryHead
@@ -68,6 +71,22 @@ async def test_replaying_twice_does_nothing(world: World) -> None:
     assert await replay(world, place=[one["place"]]) == {"replayed": 0, "more": False}
     assert one["replayed_at"] is not None
     assert len(sent(world)) == 1
+
+
+async def test_two_who_replay_at_the_same_time_send_once(world: World) -> None:
+    both = await asyncio.gather(replay(world, all=True), replay(world, all=True))
+    assert {one["replayed"] for one in both} == {0, 2}
+    assert len(sent(world)) == 1
+
+
+async def test_what_died_while_it_replayed_is_replayed_as_the_same_round(world: World) -> None:
+    [one] = (await world.log.dead(DeadFilter(events=("e1",)), Paging())).models
+    now = world.clock.now
+    assert await world.log.claim_replays({one.key: 5}, now, now + 60_000) == {one.key: 5}
+    assert await replay(world, event_id=["e1"]) == {"replayed": 0, "more": False}
+    world.clock.now += 60_000
+    assert await replay(world, event_id=["e1"]) == {"replayed": 1, "more": False}
+    assert [head.round for head in sent(world)] == [5]
 
 
 async def test_rounds_of_a_delivery_that_died_become_one_new_round(world: World) -> None:

@@ -9,6 +9,7 @@ from event_router.router.store.log_ports import (
     AttemptFilter,
     Counts,
     DeadFilter,
+    DeadKey,
     EventFilter,
     Log,
     TimeRange,
@@ -416,6 +417,18 @@ async def test_the_dead_are_listed_and_come_back_whole(log: Log, history: Histor
         DeadFilter(time=TimeRange(gt=START)),
     ):
         assert (await log.dead(wanted, Paging())).models == listed[:1]
+
+
+async def test_one_at_a_time_claims_a_replay_and_always_as_the_same_round(log: Log) -> None:
+    a, b = DeadKey("attempts:0:1:1", "d1"), DeadKey("attempts:0:2:1", "d1")
+    assert await log.claim_replays({a: 1}, 100, 200) == {a: 1}
+    assert await log.claim_replays({a: 2, b: 3}, 199, 299) == {b: 3}
+    assert await log.claim_replays({a: 2}, 200, 300) == {a: 1}
+    await log.release_replays([a])
+    assert await log.claim_replays({a: 4}, 201, 300) == {a: 1}
+    await log.mark_replayed([a], 205)
+    assert await log.claim_replays({a: 4, b: 4}, 1_000, 2_000) == {b: 3}
+    assert await log.claim_replays({}, 1_000, 2_000) == {}
 
 
 async def test_what_was_replayed_stays_so_when_dead_is_read_again(
