@@ -206,7 +206,11 @@ def list_unsettled(
 def still_unsettled(seen: Sequence[Unsettled], connection: Connection) -> list[Unsettled]:
     refs = [one.ref[1:] for one in seen]
     query = select(deliveries, *_EVENT_PARTS).where(_of_event(), _open())
-    query = query.where(tuple_(*(deliveries.c[name] for name in _ROUND)).in_(refs))
+    # The origins as well: SQLite looks up no index for tuples.
+    query = query.where(
+        deliveries.c.origin.in_({origin for origin, _, _ in refs}),
+        tuple_(*(deliveries.c[name] for name in _ROUND)).in_(refs),
+    )
     now = {one.ref: one for one in _unsettled(connection, query)} if refs else {}
     return [one for one in seen if now.get(one.ref) == one]
 
