@@ -6,7 +6,7 @@ COPY pyproject.toml README.md ./
 COPY router router
 COPY consumers consumers
 COPY schemas schemas
-RUN /venv/bin/pip install --no-cache-dir '.[server]'
+RUN /venv/bin/pip install --no-cache-dir '.[server,sinks]'
 
 FROM python:3.11-slim
 COPY --from=build /venv /venv
