@@ -24,17 +24,24 @@ from aiokafka import (
     TopicPartition,
 )
 from aiokafka import errors as kafka_errors
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import collect_hosts
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from event_router.consumers import kafka_records, log_limit
-from event_router.consumers.kafka_guard import Vet, guard, vet_cluster
+from event_router.consumers.kafka_guard import (
+    GuardedId,
+    Vet,
+    create_conn,
+    guard,
+    vet_cluster,
+)
 from event_router.consumers.pace import Pace
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place, Record
 
 BATCH_BYTES = 512 * 1024
+_CLIENT_ID = "event-router"
 LONGEST_POLL_INTERVAL = 2**31 - 1  # ms: our watchdog looks for stalls, the client must not leave
 
 
@@ -67,7 +74,7 @@ class KafkaConfig:
         log_limit.limit("aiokafka", seconds=10.0)
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap,
-            "client_id": "event-router",
+            "client_id": GuardedId.of(_CLIENT_ID, self.vet) if self.vet else _CLIENT_ID,
             "request_timeout_ms": int(max(self.request_timeout, self.session_timeout) * 1000),
             "security_protocol": self.security.upper(),
         }

@@ -1,15 +1,79 @@
-"""Brokers that a cluster names itself: whoever owns it may name an address inside our network."""
+"""Brokers that a cluster names itself: whoever owns it may name an address inside our network.
 
+aiokafka looks a broker's name up when it connects, and by then the name may lead elsewhere: so its
+connections are made here, to the addresses that were vetted.
+"""
+
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+from aiokafka import client as aiokafka_client
+from aiokafka.conn import AIOKafkaConnection
 
 from event_router.schemas.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-Vet = Callable[[str], Awaitable[object]]
-"""Raises Unavailable for a host that mustn't be reached."""
+Vet = Callable[[str], Awaitable[Sequence[object]]]
+"""The addresses of a host; raises Unavailable for one that mustn't be reached."""
+
+
+class GuardedId(str):
+    """A client's id, which aiokafka hands to each connection, and so how we know whose it is."""
+
+    __slots__ = ("vet",)
+
+    vet: Vet
+
+    @classmethod
+    def of(cls, client_id: str, vet: Vet) -> "GuardedId":
+        made = cls(client_id)
+        made.vet = vet
+        return made
+
+
+async def create_conn(host: str, port: int, *, client_id: str, **options: Any) -> Any:
+    """As aiokafka's own, but to a vetted address when the client is guarded."""
+    connection = AIOKafkaConnection(host, port, client_id=client_id, **options)
+    if isinstance(client_id, GuardedId):
+        try:
+            addresses = await client_id.vet(host)
+        except Unavailable as trouble:  # aiokafka goes on after what it knows only
+            log.warning("kafka.broker.refused", extra={"detail": str(trouble)})
+            raise ConnectionError(str(trouble)) from trouble
+        connection._loop = _ToVetted(connection._loop, addresses)  # noqa: SLF001  it is pinned
+    await connection.connect()
+    return connection
+
+
+class _ToVetted:
+    """An event loop that connects to these addresses, whatever the host's name leads to."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: Sequence[object]) -> None:
+        self._loop = loop
+        self._addresses = addresses
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_connection(self, factory: Any, host: str, port: int, *, ssl: Any) -> Any:
+        name = host if ssl else None
+        *others, last = map(str, self._addresses)
+        for address in others:
+            try:
+                return await self._loop.create_connection(
+                    factory, address, port, ssl=ssl, server_hostname=name
+                )
+            except OSError as error:
+                log.info("kafka.broker.address_failed", extra={"detail": str(error)})
+        return await self._loop.create_connection(
+            factory, last, port, ssl=ssl, server_hostname=name
+        )
+
+
+aiokafka_client.create_conn = create_conn
 
 
 def guard(client: Any, vet: Vet) -> None:

@@ -2,14 +2,19 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka import conn as aiokafka_conn
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 
-from event_router.consumers.addresses import Resolver
+from event_router.consumers.addresses import Address, Resolver, networks
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_guard import guard, vet_cluster
 from event_router.consumers.ports import Producer, Sink
@@ -140,12 +145,21 @@ async def test_what_is_ours_replaces_metadata_and_an_events_own_the_destinations
     assert len(sent[0].headers) == 6
 
 
+class Unsuspecting(Resolver):
+    """Takes `localhost` for a name of the internet, and everything else as what it is."""
+
+    async def addresses(self, host: str) -> Sequence[Address]:
+        if host == "localhost":
+            return [ip_address("127.0.0.1")]
+        return await super().addresses(host)
+
+
 async def test_a_broker_inside_that_the_cluster_names_is_not_connected_to(
     kafka: services.Kafka, namespace: str, resources: SinkResources
 ) -> None:
     await kafka.make_topics({namespace: 1})
     told = f"localhost:{kafka.bootstrap.rpartition(':')[2]}"
-    outside = Resolver(lookup=lambda _: ["93.184.216.34"])
+    outside = Unsuspecting()
     sink = kafka_sink(
         dataclasses.replace(resources, resolver=outside, timeout=1.0),
         {"brokers": told, "topic": namespace, "tls": False},
@@ -179,6 +193,45 @@ async def test_a_broker_that_moves_inside_later_is_as_one_that_does_not_answer()
     assert connected == ["8.8.8.8"]
     with pytest.raises(Unavailable, match="forbidden_address"):
         await vet_cluster(client, vet)
+
+
+async def test_a_name_that_leads_elsewhere_when_it_is_connected_to_leads_nowhere(
+    kafka: services.Kafka, namespace: str, resources: SinkResources
+) -> None:
+    """The cluster is found at the address that was vetted, though nobody else knows the name."""
+    asked: list[str] = []
+
+    def lookup(host: str) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    resolver = Resolver(networks("127.0.0.0/8"), lookup=lookup)
+    port = kafka.bootstrap.rpartition(":")[2]
+    await kafka.make_topics({namespace: 1})
+    here = dataclasses.replace(resources, resolver=resolver)
+    config = {"brokers": f"nowhere.invalid:{port}", "topic": namespace, "tls": False}
+    sink = kafka_sink(here, config)
+    assert (await sink.deliver(a_delivery())).code == "OK"
+    await sink.aclose()
+    assert set(asked) == {"nowhere.invalid"}
+
+
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        (AIOKafkaClient.bootstrap, "bootstrap_conn = await create_conn("),
+        (AIOKafkaClient.bootstrap, "client_id=self._client_id,"),
+        (AIOKafkaClient._get_conn, "self._conns[conn_id] = await create_conn("),
+        (AIOKafkaClient._get_conn, "client_id=self._client_id,"),
+        (AIOKafkaConnection.connect, "loop = self._loop"),
+        (AIOKafkaConnection.connect, "lambda: protocol, self.host, self.port, ssl=ssl"),
+        (aiokafka_conn.create_conn, "await conn.connect()"),
+    ],
+)
+def test_the_client_still_connects_where_the_guard_stands(
+    function: Callable[..., object], line: str
+) -> None:
+    assert line in inspect.getsource(function)
 
 
 async def test_one_broker_inside_refuses_the_cluster(resources: SinkResources) -> None:
