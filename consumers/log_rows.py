@@ -46,6 +46,7 @@ class EventRow(NamedTuple):
     retry: bool
     partition_key: str | None
     deduplicate: bool
+    updates: str | None
     data: bytes
 
 
@@ -173,6 +174,7 @@ def event_row(event: Event) -> EventRow:
         event.retry,
         event.partition_key,
         event.deduplicate,
+        event.updates,
         event.data,
     )
 

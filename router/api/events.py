@@ -1,6 +1,7 @@
 """Events, as the log has them: those that match nothing too."""
 
 import base64
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -29,12 +30,27 @@ from event_router.schemas.errors import InvalidValue
 
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 
+UPDATES_SHOWN = 1_000
+
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class UpdateAnswer(msgspec.Struct):
+    """A later change of an event: the fields that it sets."""
+
+    id: str
+    time: str
+    data: JsonObject
 
 
 class EventAnswer(msgspec.Struct, omit_defaults=True):
     """An event. `data` is byte for byte what was published, when that is a JSON object; anything
-    else stands in `data_base64`."""
+    else stands in `data_base64`.
+
+    One that was changed later has its updates, the oldest first, in `updated_by`, and what they
+    make of it in `merged`. An update names the event that it changes in `updates`;
+    `updates_unknown` says that there is no such event.
+    """
 
     id: str
     tenant_id: str
@@ -45,6 +61,10 @@ class EventAnswer(msgspec.Struct, omit_defaults=True):
     metadata: dict[str, str]
     data: JsonObject | msgspec.UnsetType = msgspec.UNSET
     data_base64: str | msgspec.UnsetType = msgspec.UNSET
+    updates: str | msgspec.UnsetType = msgspec.UNSET
+    updates_unknown: bool | msgspec.UnsetType = msgspec.UNSET
+    updated_by: list[UpdateAnswer] | msgspec.UnsetType = msgspec.UNSET
+    merged: JsonObject | msgspec.UnsetType = msgspec.UNSET
 
 
 class EventsAnswer(msgspec.Struct):
@@ -83,12 +103,21 @@ def event_answer(event: LoggedEvent, *, with_data: bool = True) -> EventAnswer:
         time=event.time,
         eligible_for_retry=event.retry,
         metadata=event.metadata,
+        updates=event.updates or msgspec.UNSET,
     )
     if not with_data:
         return answer
     if _is_object(event.data):
         return msgspec.structs.replace(answer, data=msgspec.Raw(event.data))
     return msgspec.structs.replace(answer, data_base64=base64.b64encode(event.data).decode())
+
+
+def _merged(data: bytes, updates: Iterable[bytes]) -> bytes:
+    """The event's fields, each as the last update left it that has it."""
+    fields = _object.decode(data)
+    for update in updates:
+        fields |= _object.decode(update)
+    return msgspec.json.encode(fields)
 
 
 def _is_object(data: bytes) -> bool:
@@ -123,7 +152,23 @@ class Events:
         """The newest of that id: the tenant may have used it before, long ago."""
         query = asked(request, OneQuery)
         tenant = own_one(request, query.tenant_id)
-        return json_response(event_answer(await existing_event(self._log, event_id, tenant)))
+        event = await existing_event(self._log, event_id, tenant)
+        return json_response(await self._with_updates(event))
+
+    async def _with_updates(self, event: LoggedEvent) -> EventAnswer:
+        answer = event_answer(event)
+        if event.updates is not None:
+            original = await self._log.event(event.updates, event.tenant)
+            return msgspec.structs.replace(answer, updates_unknown=original is None)
+        found = await self._log.updates_of(event.id, event.tenant, UPDATES_SHOWN)
+        updates = [one for one in found if _is_object(one.data)]
+        if not updates or not _is_object(event.data):
+            return answer
+        return msgspec.structs.replace(
+            answer,
+            updated_by=[UpdateAnswer(one.id, one.time, msgspec.Raw(one.data)) for one in updates],
+            merged=msgspec.Raw(_merged(event.data, [one.data for one in updates])),
+        )
 
 
 async def existing_event(log: Log, event: str, tenant: str | None) -> LoggedEvent:

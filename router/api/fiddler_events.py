@@ -17,6 +17,8 @@ from event_router.schemas.ids import new_id
 from event_router.schemas.timestamps import TimestampFormat, parse_timestamp
 
 Id = str | int | None
+UPDATES = "updates"
+"""Told to receivers as metadata, too: they have to know that what they got is no event anew."""
 ACCEPTED = "Successfully accepted an event"
 
 
@@ -117,6 +119,7 @@ def _event(
         time=rfc3339(_time(body, now)),
         data=payload,
         partition_key=updates,
+        metadata={UPDATES: updates} if updates else {},
         generated_id=not own,
         updates=updates,
     )

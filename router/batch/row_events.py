@@ -99,7 +99,7 @@ class RowEvents:
         if key is not event_id:
             headers.append(("ce_partitionkey", key.encode()))
         if options.update and chosen is not None:
-            headers.append(("ce_updates", chosen.encode()))
+            headers += (("ce_updates", chosen.encode()), ("meta_updates", chosen.encode()))
         data, dropped, violations = self._data(values, raw)
         fixed = partition if chosen is None and group is None else None
         message = Message(self._kafka_topic, key.encode(), data, headers, fixed)

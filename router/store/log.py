@@ -58,6 +58,9 @@ class SqlLog:
     async def event(self, event: str, tenant: str | None = None) -> LoggedEvent | None:
         return await self._database.read(partial(queries.find_event, event, tenant))
 
+    async def updates_of(self, event: str, tenant: str, most: int) -> list[LoggedEvent]:
+        return await self._database.read(partial(queries.list_updates, event, tenant, most))
+
     async def tenants_with(self, event: str) -> list[str]:
         return await self._database.read(partial(queries.tenants_with, event))
 

@@ -62,7 +62,8 @@ class DeadFilter(msgspec.Struct, frozen=True):
 
 
 class LoggedEvent(msgspec.Struct, frozen=True):
-    """An event, and the destinations that it has deliveries to. `at` is its time in ms."""
+    """An event, and the destinations that it has deliveries to. `at` is its time in ms,
+    `updates` the id of the event that it changes."""
 
     tenant: str
     id: str
@@ -76,6 +77,7 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     retry: bool
     data: bytes
     destinations: tuple[str, ...]
+    updates: str | None = None
 
 
 class LoggedAttempt(msgspec.Struct, frozen=True):
@@ -181,6 +183,10 @@ class Log(LogStore, Protocol):
 
     async def event(self, event: str, tenant: str | None = None) -> LoggedEvent | None:
         """The newest one of that id; of that tenant, or of any."""
+        ...
+
+    async def updates_of(self, event: str, tenant: str, most: int) -> list[LoggedEvent]:
+        """The newest events of the tenant that change this one, the oldest of them first."""
         ...
 
     async def tenants_with(self, event: str) -> list[str]:

@@ -84,6 +84,12 @@ def find_event(id_: str, tenant: str | None, connection: Connection) -> LoggedEv
     return found[0] if found else None
 
 
+def list_updates(id_: str, tenant: str, most: int, connection: Connection) -> list[LoggedEvent]:
+    query = select(events).where(events.c.updates == id_, events.c.tenant == tenant, shown())
+    newest = query.order_by(events.c.at.desc(), events.c.origin.desc()).limit(most)
+    return _with_destinations(connection, newest)[::-1]
+
+
 def tenants_with(event: str, connection: Connection) -> list[str]:
     theirs = select(events.c.tenant).where(events.c.id == event, shown())
     return list(connection.scalars(theirs.distinct().order_by(events.c.tenant)))

@@ -50,6 +50,7 @@ def event_of(row: Any, destinations: Iterable[str]) -> LoggedEvent:
         retry=row.retry,
         data=bytes(row.data),
         destinations=tuple(destinations),
+        updates=row.updates,
     )
 
 

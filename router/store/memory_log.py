@@ -152,6 +152,10 @@ class MemoryLog:
         newest = max(found, key=lambda row: (row.received, row.origin), default=None)
         return None if newest is None else self._event(newest)
 
+    async def updates_of(self, event: str, tenant: str, most: int) -> list[LoggedEvent]:
+        found = [one for one in self._shown() if (one.updates, one.tenant) == (event, tenant)]
+        return sorted(found, key=event_position)[-most:]
+
     async def tenants_with(self, event: str) -> list[str]:
         rows = self._events.rows()
         return sorted({row.tenant for row in rows if row.id == event and not self._hidden(row)})

@@ -131,12 +131,20 @@ events = Table(
     Column("retry", Boolean, nullable=False),
     Column("partition_key", _Text),
     Column("deduplicate", Boolean, nullable=False),
+    Column("updates", _Text),
     Column("data", LargeBinary, nullable=False),
     PrimaryKeyConstraint("origin", name="events_pk"),
 )
 Index("events_by_id", events.c.id)
 Index("events_by_time", events.c.at)
 Index("events_by_tenant", events.c.tenant, events.c.at)
+_IS_UPDATE = events.c.updates.is_not(None)  # few are, and the others cost nothing
+Index(
+    "updates_by_event",
+    events.c.updates,
+    sqlite_where=_IS_UPDATE,
+    postgresql_where=_IS_UPDATE,
+)
 
 routings = Table(
     "routings",

@@ -572,3 +572,23 @@ async def test_what_cannot_be_read_is_counted_and_left_out(log: Log, history: Hi
 async def test_writing_nothing_is_fine(log: Log) -> None:
     await write(log, [])
     assert await event_ids(log) == []
+
+
+async def test_the_updates_of_an_event_come_in_the_order_of_their_times(log: Log) -> None:
+    history = History()
+    history.event("e1")
+    for id_, tenant, of in (
+        ("u1", "acme", "e1"),
+        ("u2", "acme", "e1"),
+        ("u3", "other", "e1"),
+        ("u4", "acme", "e2"),
+    ):
+        history.event(id_, tenant, updates=of)
+    await write(log, history.records)
+    found = await log.updates_of("e1", "acme", 10)
+    assert [(one.id, one.updates) for one in found] == [("u1", "e1"), ("u2", "e1")]
+    assert [one.id for one in await log.updates_of("e1", "acme", 1)] == ["u2"]
+    assert await log.updates_of("u1", "acme", 10) == []
+    original = await log.event("e1")
+    assert original is not None
+    assert original.updates is None
