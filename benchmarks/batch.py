@@ -12,11 +12,12 @@ import asyncio
 import csv
 import gzip
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -101,7 +102,7 @@ def write_json(path: Path, rows: int) -> None:
             file.write(b"\n".join(map(msgspec.json.encode, table.to_pylist())) + b"\n")
 
 
-CASES = (
+CASES: tuple[tuple[str, str, Callable[[Path, int], None], dict[str, Any]], ...] = (
     ("Parquet", "rows.parquet", write_parquet, {}),
     ("Parquet, ids of its own", "rows.parquet", write_parquet, {"id_field": "id"}),
     ("CSV", "rows.csv", write_csv, {}),
@@ -126,7 +127,7 @@ async def laid() -> AsyncIterator[System]:
 
 
 async def measure(
-    system: System, name: str, path: Path, rows: int, options: dict[str, str]
+    system: System, name: str, path: Path, rows: int, options: dict[str, Any]
 ) -> Figures:
     async def body() -> AsyncIterator[bytes]:
         with path.open("rb") as file:

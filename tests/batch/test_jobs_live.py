@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -37,7 +38,7 @@ async def system(kafka: Kafka, redis_url: str, tmp_path: Path) -> AsyncIterator[
     made.stop()
 
 
-async def uploaded(system: System, table: pa.Table, **options: str) -> SqlJobs:
+async def uploaded(system: System, table: pa.Table, **options: Any) -> SqlJobs:
     """A job for the rows of the table waits."""
     path = system.folder / "rows.parquet"
     await asyncio.to_thread(parquet.write_table, table, path, row_group_size=30_000)
