@@ -1,7 +1,8 @@
-"""A request's line and headers are bounded, and what can't be read is refused in JSON.
+"""A request's line and headers are bounded, in size and time, and what can't be read is refused in
+JSON.
 
-uvicorn takes in headers of any size before it asks anybody, and refuses in plain text. It also
-writes an answer's head and its body apart.
+uvicorn takes in headers of any size before it asks anybody, waits for them for ever, and refuses in
+plain text. It also writes an answer's head and its body apart.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ from event_router.router.gathered import GatheredTransport
 
 MOST_URL = 32 * 1024
 MOST_HEADERS = 32 * 1024
+HEAD_SECONDS = 30.0
+"""For a head to be here, from its first byte on; also for the first byte of a connection, and for
+what is left of a body after its request was answered."""
 
 
 class _Refused(Exception):
@@ -23,17 +27,43 @@ class _Refused(Exception):
 
 class BoundedHead(HttpToolsProtocol):
     """HTTP/1.1 as uvicorn speaks it. A URL over `MOST_URL` bytes is 414, headers over
-    `MOST_HEADERS` are 431, what isn't HTTP is 400; the connection is closed then."""
+    `MOST_HEADERS` are 431, one that isn't whole within `HEAD_SECONDS` is 408, what isn't HTTP is
+    400; the connection is closed then."""
 
     _in_head = False
     _taken = 0
+    _late = False
+    _waits_since: float | None = None  # for a head
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(GatheredTransport(transport))
+        self._waits_since = self.loop.time()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._look_at_the_time)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _look_at_the_time(self) -> None:
+        """One timer a connection, whatever the number of its requests."""
+        now = self.loop.time()
+        since = now if self._waits_since is None else self._waits_since
+        if now - since >= HEAD_SECONDS:
+            self._late = True
+            if self._in_head:
+                self.send_400_response("")
+            else:
+                self.transport.close()
+        elif not self.transport.is_closing():
+            self._timer = self.loop.call_at(since + HEAD_SECONDS, self._look_at_the_time)
 
     def data_received(self, data: bytes) -> None:
         before = self.scope
         super().data_received(data)
+        if self._waits_since is None and (self._in_head or self.cycle.response_complete):
+            self._waits_since = self.loop.time()
         # A head that began within this piece isn't counted yet: a body may stand before it.
         if self._in_head and self.scope is before and not self.transport.is_closing():
             self._taken += len(data)
@@ -49,6 +79,7 @@ class BoundedHead(HttpToolsProtocol):
         if self._too_long():
             raise _Refused
         self._in_head = False
+        self._waits_since = None
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn passes it
@@ -62,6 +93,8 @@ class BoundedHead(HttpToolsProtocol):
         self.transport.close()
 
     def _why(self) -> tuple[HTTPStatus, str]:
+        if self._late:
+            return HTTPStatus.REQUEST_TIMEOUT, f"the head was not here within {HEAD_SECONDS:g} s"
         if not self._in_head or not (self._too_long() or self._taken > MOST_HEADERS):
             return HTTPStatus.BAD_REQUEST, "this is not HTTP"
         if len(self.url) > MOST_URL:

@@ -83,3 +83,63 @@ async def test_a_large_body_does_not_count_for_the_head_that_follows(world: Worl
     async with served(world.app) as port:
         status, _ = await answered(port, first[:60], first[60:] + body + b"GET /api", b"/v1")
     assert status == 422
+
+
+async def _drip(port: int, *pieces: bytes, seconds: float = 10.0) -> bytes:
+    """What is answered until the server closes, while the last piece is sent again and again."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def write() -> None:
+        writer.writelines(pieces[:-1])
+        while pieces:
+            await asyncio.sleep(0.02)
+            writer.write(pieces[-1])
+
+    writing = asyncio.create_task(write())
+    try:
+        async with asyncio.timeout(seconds):
+            return await reader.read()
+    except ConnectionError:  # it is closed while we write
+        return b""
+    finally:
+        writing.cancel()
+        await asyncio.wait([writing])
+        writer.close()
+
+
+POST = b"PUT /api/v1/tenants/acme HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answers"),
+    [
+        ((), []),
+        ((b"\r\n",), []),
+        ((b"GET / HTTP/1.1\r\n", b"x: y\r\n"), [408]),
+        ((get(), b"\r\n"), [200]),
+        ((get(), b"GET /a", b"b"), [200, 408]),
+        ((POST, b"x"), [401]),
+    ],
+    ids=["nothing", "blank lines", "headers", "blank lines after", "a second head", "a body"],
+)
+async def test_nobody_drips_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...], answers: list[int]
+) -> None:
+    monkeypatch.setattr("event_router.router.request_head.HEAD_SECONDS", 0.3)
+    async with served(world.app) as port:
+        said = await _drip(port, *pieces)
+    if said or not answers:
+        assert [int(one[:3]) for one in said.split(b"HTTP/1.1 ")[1:]] == answers
+
+
+async def test_a_connection_that_asks_now_and_then_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("event_router.router.request_head.HEAD_SECONDS", 0.3)
+    async with served(world.app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(4):
+            writer.write(get())
+            assert await _answer(reader) == (200, [])
+            await asyncio.sleep(0.2)
+        writer.close()
