@@ -183,6 +183,7 @@ def _event_of(sent: _Sent, tenant: str, topic: str, data: bytes) -> NewEvent:
         data=data,
         partition_key=sent.event_id if sent.is_update else None,
         updates=sent.event_id if sent.is_update else None,
+        metadata={"updates": sent.event_id} if sent.is_update else {},
     )
 
 

@@ -173,7 +173,9 @@ class Settings(BaseModel):
     auto_disable_after: int = Field(
         0, ge=0, description="failures in a row that disable a destination; 0 = never"
     )
-    log_retention_days: float = Field(30, gt=0, description="settled events are kept this long")
+    log_retention_days: float = Field(
+        30, gt=0, description="settled events, and ended batch jobs, are kept this long"
+    )
     drain_timeout: float = Field(5.0, gt=0, description="seconds for what runs when stopping")
     stall_timeout: float = Field(
         120.0, gt=0, description="seconds of lag without progress before a role exits"

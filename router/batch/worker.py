@@ -32,7 +32,7 @@ from event_router.schemas.ids import new_id
 log = logging.getLogger(__name__)
 
 DEPENDENCY = "database"
-_DAY = 86_400.0
+DAY = 86_400.0
 _TIDY_EVERY = 600.0
 
 Why = Literal["stopping", "cancelled", "turn"]
@@ -46,7 +46,8 @@ class LeaseLost(EventRouterError):
 class Worker:
     """`lease` is how long a job is ours after we last said so, `turn` how long a job may go on
     while others wait, `poll` how often work is looked for, `drain` what is on its way has until
-    it is acknowledged when the job is to stop; all in seconds."""
+    it is acknowledged when the job is to stop, `kept` how long ended jobs can be asked for; all
+    in seconds."""
 
     jobs: Jobs
     ports: Ports
@@ -55,6 +56,7 @@ class Worker:
     turn: float = 20.0
     poll: float = 0.5
     drain: float = 5.0
+    kept: float = 30 * DAY
     counts: Counts = field(default_factory=Counts)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -153,12 +155,13 @@ class Worker:
             self.ports.uploads.remove(Binding(job.org, job.tenant, job.topic), file)
 
     async def _tidy(self) -> None:
-        """Uploads of more than a day ago that no job has asked for are gone."""
+        """Uploads of more than a day ago that no job has asked for are gone, and old jobs."""
         try:
             in_use = await self.jobs.files_in_use()
+            await self.jobs.forget(self._now() - round(self.kept * 1000))
         except Unavailable:
             return
-        gone = await asyncio.to_thread(self.ports.uploads.forget, in_use, _DAY)
+        gone = await asyncio.to_thread(self.ports.uploads.forget, in_use, DAY)
         if gone:
             log.info("uploads.forgotten", extra={"files": gone})
 

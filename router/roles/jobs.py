@@ -4,7 +4,7 @@ job is one's at a time. A role of its own, so that a large batch slows nothing e
 from event_router.router.adapters import kafka_config, open_uploads
 from event_router.router.batch.events_topic import KafkaEventsTopic
 from event_router.router.batch.ports import Ports
-from event_router.router.batch.worker import Worker
+from event_router.router.batch.worker import DAY, Worker
 from event_router.router.clock import now_ms
 from event_router.router.roles.connected import connect
 from event_router.router.roles.role import Role
@@ -26,7 +26,12 @@ async def run(role: Role) -> None:
         clock=now_ms,
     )
     worker = Worker(
-        jobs, ports, role.health, lease=settings.job_lease, drain=settings.drain_timeout
+        jobs,
+        ports,
+        role.health,
+        lease=settings.job_lease,
+        drain=settings.drain_timeout,
+        kept=settings.log_retention_days * DAY,
     )
     role.counts["jobs"] = worker.counts
     role.health.started = True

@@ -216,6 +216,10 @@ class Jobs(Protocol):
         """(org, tenant, topic, file) of the jobs that have not ended."""
         ...
 
+    async def forget(self, before: int) -> int:
+        """How many jobs went that ended before then (ms)."""
+        ...
+
     async def aclose(self) -> None: ...
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, delete, or_, select, update
 
 from event_router.router.store.destination_rows import from_json, to_json
 from event_router.router.store.job_ports import (
@@ -157,6 +157,10 @@ def files_in_use(connection: Connection) -> set[tuple[str, str, str, str]]:
         for row in rows
         for file in from_json(row.files, tuple[str, ...])
     }
+
+
+def forget(before: int, connection: Connection) -> int:
+    return connection.execute(delete(jobs).where(jobs.c.finished_at < before)).rowcount
 
 
 def _held(uuid: str, owner: str) -> Any:

@@ -69,5 +69,8 @@ class SqlJobs:
     async def files_in_use(self) -> set[tuple[str, str, str, str]]:
         return await self._database.read(statements.files_in_use)
 
+    async def forget(self, before: int) -> int:
+        return await self._database.write(partial(statements.forget, before))
+
     async def aclose(self) -> None:
         await self._database.aclose()

@@ -135,6 +135,16 @@ class MemoryJobs:
         running = [kept.job for kept in self._all() if kept.job.status not in ENDED]
         return {(job.org, job.tenant, job.topic, file) for job in running for file in job.files}
 
+    async def forget(self, before: int) -> int:
+        old = [
+            kept.job.uuid
+            for kept in self._all()
+            if kept.job.finished_at is not None and kept.job.finished_at < before
+        ]
+        for uuid in old:
+            del self._stored[uuid]
+        return len(old)
+
     async def aclose(self) -> None:
         """Nothing to close."""
 

@@ -202,6 +202,16 @@ async def test_jobs_are_listed_by_time_and_by_what_they_are(jobs: Jobs) -> None:
     assert not (await jobs.jobs(JobFilter(tenants=("nobody",)), Paging())).models
 
 
+async def test_jobs_that_ended_long_ago_are_forgotten(jobs: Jobs) -> None:
+    for number, at in enumerate((1_000, 2_000)):
+        await jobs.add(new_job(f"j{number}", at=at))
+        await jobs.cancel(f"j{number}", at)
+    await jobs.add(new_job("j9", at=1))
+    assert await jobs.forget(2_000) == 1
+    listed = await jobs.jobs(JobFilter(), Paging())
+    assert {job.uuid for job in listed.models} == {"j1", "j9"}
+
+
 async def test_files_are_in_use_until_their_job_has_ended(jobs: Jobs) -> None:
     await jobs.add(new_job("j1"))
     await jobs.add(new_job("j2", at=2_000))
