@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,13 @@ from mode import Service
 from mode.utils.futures import maybe_async
 
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import KafkaConfig, group_consumer, ours, pace_fetches
+from event_router.consumers.kafka import (
+    LEAVE_PATIENCE,
+    KafkaConfig,
+    group_consumer,
+    ours,
+    pace_fetches,
+)
 from event_router.consumers.pace import Pace
 from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition
@@ -91,7 +98,10 @@ class FetchService(driver.AIOKafkaConsumerThread):
         return await maybe_async(fun(*args, **kwargs))
 
     async def on_stop(self) -> None:
-        await self.on_thread_stop()
+        """Leaves the group; when no broker answers, the session runs out instead."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_PATIENCE):
+                await self.on_thread_stop()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await self.consumer.on_partitions_revoked(revoked)
@@ -173,8 +183,8 @@ class FetchService(driver.AIOKafkaConsumerThread):
         return int(state.position) if state.has_valid_position else None
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commits what is still assigned. False when Kafka refuses: the offsets stand, and the
-        records will be read again."""
+        """Commits what is still assigned. False when Kafka refuses, or takes longer than it may:
+        the offsets stand, and the records will be read again."""
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
         wanted = {
@@ -186,7 +196,8 @@ class FetchService(driver.AIOKafkaConsumerThread):
             return False
         try:
             with ours(self.consumer.reading.kafka):
-                await consumer.commit(wanted)
+                async with asyncio.timeout(self.consumer.reading.commit):
+                    await consumer.commit(wanted)
         except Unavailable as trouble:
             log.warning("stream.commit_refused", extra={"error": str(trouble)})
             return False

@@ -13,7 +13,7 @@ from event_router.consumers.health import Health
 from event_router.consumers.subscription import Gap
 from event_router.router.stream.app import run_stream, stream_app
 from event_router.schemas.errors import Unavailable
-from tests.faust.apps import Hops, committed, numbered, running, send, settings
+from tests.faust.apps import Hops, committed, numbered, running, send, settings, start
 from tests.services import Kafka, Tansu, unique
 from tests.waiting import until
 
@@ -102,6 +102,22 @@ async def test_kafka_may_be_away_for_a_while(faulty_kafka: Kafka, tmp_path: Path
         await hops.finished(100, timeout=30)
         await until(lambda: app.health.ready)
     assert len(hops.done) == 100
+
+
+async def test_it_stops_in_time_while_kafka_is_away(faulty_kafka: Kafka, tmp_path: Path) -> None:
+    topic, hops = unique(), Hops(hold=lambda _: True)
+    await faulty_kafka.make_topics({topic: 1})
+    app = await start(settings(faulty_kafka.bootstrap, tmp_path), topic, {topic: hops})
+    await send(faulty_kafka.bootstrap, topic, [b"1"])
+    await until(lambda: hops.begun == [b"1"])
+    await asyncio.to_thread(faulty_kafka.stop)
+    try:
+        hops.go.set()  # from now on there is something to commit
+        await asyncio.sleep(1)
+        async with asyncio.timeout(20):
+            await app.end()
+    finally:
+        await asyncio.to_thread(faulty_kafka.start)
 
 
 async def test_the_embedded_broker_serves_as_well(tansu: Tansu, tmp_path: Path) -> None:
