@@ -3,6 +3,7 @@ processes then."""
 
 import argparse
 import asyncio
+import logging
 import random
 import shlex
 import shutil
@@ -57,8 +58,16 @@ def _burst(given: argparse.Namespace, seed: int, folder: Path) -> bool:
     return not result.problems
 
 
+def _silence() -> None:
+    """What aiokafka says of a Kafka that we have killed, and of the tasks that it leaves behind."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    left = "Task was destroyed but it is pending"
+    logging.getLogger("asyncio").addFilter(lambda line: left not in line.getMessage())
+
+
 def main() -> int:
     given = _arguments()
+    _silence()
     if given.list_faults:
         for one in FAULTS.values():
             sys.stdout.write(f"{one.name:20} {one.about}\n")

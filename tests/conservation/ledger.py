@@ -25,8 +25,8 @@ class Taken(NamedTuple):
 
 @dataclass(slots=True)
 class Ledger:
-    """`rubbish` holds the places, as the log writes them, of acknowledged records that nobody can
-    read. `refused` are answers that no fault explains."""
+    """`rubbish` holds the places, as the log writes them but without the time, of acknowledged
+    records that nobody can read. `refused` are answers that no fault explains."""
 
     seed: int
     destinations: list[Destination]

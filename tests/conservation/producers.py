@@ -48,6 +48,7 @@ class KafkaClient:
         except (KafkaError, OSError):
             self._discard(producer)
             raise
+        # Its time isn't the record's: aiokafka tells that of the batch's first one.
         return Place(sent.topic, sent.partition, sent.offset, sent.timestamp)
 
     async def aclose(self) -> None:
@@ -138,7 +139,7 @@ class Producers:
     async def _rubbish(self) -> None:
         with suppress(KafkaError, OSError):
             place = await self._kafka.write(Message(self._topic, None, b"no event", []))
-            self._ledger.rubbish.add(place_text(place))
+            self._ledger.rubbish.add(place_text(place).rpartition(":")[0])
 
     async def _by_kafka(self, event: Issued) -> bool:
         try:

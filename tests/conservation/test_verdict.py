@@ -49,7 +49,7 @@ def lose(ledger: Ledger, logged: Logged) -> None:
 
 
 def lose_rubbish(ledger: Ledger, logged: Logged) -> None:
-    ledger.rubbish.add("events:000:0000000000001:1")
+    ledger.rubbish.add("events:000:0000000000001")
 
 
 def die_for_nothing(ledger: Ledger, logged: Logged) -> None:

@@ -62,8 +62,12 @@ def _short(lines: list[str]) -> list[str]:
 def _lost(ledger: Ledger, logged: Logged) -> Iterator[str]:
     for pair in sorted(ledger.owed - ledger.taken.keys() - logged.dead.keys()):
         yield f"lost: {pair} ({logged.states.get(pair, 'unknown to the log')})"
-    for place in sorted(ledger.rubbish - logged.undecodable.keys()):
+    for place in sorted(ledger.rubbish - {_without_time(one) for one in logged.undecodable}):
         yield f"lost: what can't be read, at {place}"
+
+
+def _without_time(place: str) -> str:
+    return place.rpartition(":")[0]
 
 
 def _wrongly_dead(ledger: Ledger, logged: Logged) -> Iterator[str]:
