@@ -5,7 +5,8 @@ While it is open nothing is sent; when its time is up probes are, and one succes
 One probe at a time would do for a destination that is away. But some refuse what comes first and
 take what comes again: there, single probes are all first attempts of what has gathered meanwhile,
 and the retries behind them never have their turn. So there are as many probes as make up for the
-time that it was open, at PROBE_RATE.
+time that it was open, at PROBE_RATE. Who has taken nothing for longer than PATIENCE is asked less
+and less: the retries behind those probes have had their turn.
 """
 
 from event_router.consumers.ports import MAX_DOOR, Backoff
@@ -13,6 +14,7 @@ from event_router.consumers.ports import MAX_DOOR, Backoff
 FAILURES = 5
 MINIMUM_MS = 5_000
 LONGEST_OPEN_MS = 10_000
+PATIENCE_MS = 600_000
 LONGEST_RETRY_AFTER_MS = round(MAX_DOOR * 1000)
 PROBE_RATE = 10
 """Probes for each second that it was open."""
@@ -34,9 +36,13 @@ def probes(backoff: Backoff) -> int:
     """How many may fail, once the time is up, until it is open again. One after a Retry-After."""
     if backoff.failures < FAILURES:
         return 1
-    return max(_open_for(backoff.open_until - backoff.since) * PROBE_RATE // 1000, 1)
+    failing = max(backoff.open_until - backoff.since, 1)
+    made_up_for = _open_for(failing) * PROBE_RATE // 1000
+    return max(made_up_for * min(PATIENCE_MS, failing) // failing, 1)
 
 
 def _open_for(failing: int) -> int:
-    """A fifth of the time it has been failing: a second at first, back soon after short trouble."""
-    return min(failing // 5, LONGEST_OPEN_MS)
+    """A fifth of the time it has been failing: a second at first, back soon after short trouble.
+    After an hour of it a minute."""
+    longest = LONGEST_OPEN_MS * max(failing, PATIENCE_MS) // PATIENCE_MS
+    return min(failing // 5, longest, LONGEST_RETRY_AFTER_MS)

@@ -34,9 +34,17 @@ def test_failures_in_a_row_over_the_minimum_time_open_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing", "open_for"), [(5_000, 1_000), (20_000, 4_000), (50_000, 10_000), (10**9, 10_000)]
+    ("failing", "open_for"),
+    [
+        (5_000, 1_000),
+        (20_000, 4_000),
+        (50_000, 10_000),
+        (600_000, 10_000),
+        (1_800_000, 30_000),
+        (10**9, 60_000),
+    ],
 )
-def test_it_is_open_for_a_fifth_of_the_time_it_has_been_failing_at_most_ten_seconds(
+def test_it_is_open_for_a_fifth_of_the_time_it_has_been_failing_within_bounds_that_grow(
     failing: int, open_for: int
 ) -> None:
     assert after_failures(0, 0, 0, 0, failing).open_until == failing + open_for
@@ -75,7 +83,9 @@ def test_it_is_never_open_for_more_than_a_minute(failures: list[tuple[int, int |
 
 def test_as_many_probes_follow_as_make_up_for_the_time_it_was_open() -> None:
     assert probes(after_failures(0, 1, 2, 3, 5_000)) == 12
-    assert probes(after_failures(0, 1, 2, 3, 600_000)) == 100
+    assert probes(after_failures(0, 1, 2, 3, 590_000)) == 100
+    assert probes(after_failures(0, 1, 2, 3, 3_600_000)) == 98
+    assert probes(after_failures(0, 1, 2, 3, 86_400_000)) == 4
 
 
 def test_after_a_retry_after_one_probe_is_enough() -> None:

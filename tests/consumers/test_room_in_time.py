@@ -94,6 +94,19 @@ def test_who_takes_what_comes_for_the_third_time_gets_all_of_it(delays: tuple[in
     assert len(simulation.waits[fussy]) >= 5_000
 
 
+def test_who_is_away_for_long_is_asked_less_and_less() -> None:
+    (away,) = named("away", 1)
+    simulation = Simulation(500, {away: lambda _: 1}, failures=10**9, delays=[5_000] * 10_000)
+    simulation.publish(away, each=1_000, until=7_200_000)
+    simulation.run(3_600_000)
+    before = simulation.ended[away]
+    simulation.run(4_200_000)
+    assert simulation.ended[away] - before <= 2 * 600
+    simulation.failures = 0
+    simulation.run(4_265_000)
+    assert simulation.waits[away]
+
+
 def test_who_is_away_is_asked_seldom_and_back_soon() -> None:
     (away,) = named("away", 1)
     simulation = Simulation(500, {away: lambda _: 1}, failures=10**9, delays=[5_000] * 100)
