@@ -2,11 +2,13 @@
 FROM python:3.11-slim AS build
 RUN python -m venv /venv
 WORKDIR /src
+COPY requirements.lock ./
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md ./
 COPY router router
 COPY consumers consumers
 COPY schemas schemas
-RUN /venv/bin/pip install --no-cache-dir '.[server,sinks]'
+RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 COPY --from=build /venv /venv

@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 LINKS  := .links/event_router/client
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format types clean
+.PHONY: help run test check format types lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ check: $(STAMP) $(LINKS) ## format, lint, types and layering
 format: $(STAMP) ## format the code and mend what lint can mend
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
+
+lock: ## pin what the image is made of, with hashes (needs uv)
+	@echo 'setuptools>=77' | uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	  --extra server --extra sinks --extra s3 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --output-file requirements.lock pyproject.toml -
+	@echo "lock: $$(grep -c == requirements.lock) distributions in requirements.lock"
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .links build *.egg-info
