@@ -92,9 +92,10 @@ def test_no_way_of_writing_an_address_leads_inside(notation: str) -> None:
     def check(address: IPv4Address, scheme: str, port: bool) -> None:
         written = NOTATIONS[notation](address)
         url = f"{scheme}://{written}{':8080' if port else ''}/hook"
-        with pytest.raises((Rejected, Unavailable)) as caught:
+        with pytest.raises(
+            (Rejected, Unavailable), match=r"^(invalid_url|forbidden_address|dns_error)"
+        ):
             asyncio.run(Resolver(lookup=_only_numbers).addresses(target_of(url).endpoint.host))
-        assert caught.value.code in ("invalid_url", "forbidden_address", "dns_error")
 
     check()
 
