@@ -14,7 +14,7 @@ from event_router.client.bodies import Enveloped, Job, KeptSchema, Published
 from event_router.client.errors import APIError, BadArgument, JobFailed, JobNotDone
 from event_router.client.exchange import Answer, Call, Pause, Request
 from event_router.client.retries import Retries, retried
-from event_router.client.values import encode
+from event_router.client.values import encode, plain
 from event_router.schemas.columns import EventSchema, checked_name, write_schema
 from event_router.schemas.errors import InvalidValue
 from event_router.schemas.ids import new_id
@@ -24,7 +24,9 @@ from event_router.schemas.timestamps import TimestampFormat, parse_timestamp
 T = TypeVar("T")
 
 ORGANISATION = "router"
+FIRST_POLL = 0.1
 POLL = 1.0
+"""Seconds between two looks at a job: short at first, for a small batch is done at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,12 @@ def publish_event(
     written = read_format(timestamp_format)
     if update_event and event_id is None:
         raise BadArgument("event_id", None, "the id of the event that is updated")
-    if event_timestamp is not None and not dry_run:
-        _checked_time(event_timestamp, written)
     body = {
         "event": mapping("event", event),
         "event_id": new_id() if event_id is None else event_id,
         "id_field": None,
         "is_update": update_event,
-        "event_timestamp": event_timestamp,
+        "event_timestamp": _time(event_timestamp, None if dry_run else written),
         "timestamp_format": written.value,
         "casting_type": bool(casting_type),
         "dry_run": bool(dry_run),
@@ -154,7 +154,7 @@ def wait_for(manners: Manners, uuid: str, timeout: float = 1800.0) -> Call[Job]:
 
 def watched(manners: Manners, uuid: str, timeout: float, seen: Any = None) -> Call[Job]:
     """As `wait_for`; `seen` is called with every state."""
-    waited = 0.0
+    waited, pause = 0.0, FIRST_POLL
     while True:
         now: Job = yield from job(manners, uuid)
         if seen is not None:
@@ -163,8 +163,9 @@ def watched(manners: Manners, uuid: str, timeout: float, seen: Any = None) -> Ca
             break
         if waited >= timeout:
             raise JobNotDone(now, timeout)
-        yield Pause(min(POLL, timeout - waited))
-        waited += POLL
+        pause = min(pause, timeout - waited)
+        yield Pause(pause)
+        waited, pause = waited + pause, min(2 * pause, POLL)
     if now.status != "SUCCESS":
         raise JobFailed(now)
     return now
@@ -226,11 +227,18 @@ def _done(request: Request, retries: Retries) -> Call[None]:
     yield from retried(request, retries)
 
 
-def _checked_time(value: object, written: TimestampFormat) -> None:
+def _time(value: Any, written: TimestampFormat | None) -> Any:
+    """As it travels; raises BadArgument for one that isn't `written` so. None isn't looked at: a
+    dry run reports what is wrong."""
     try:
-        parse_timestamp(value, written)
+        sent = value if type(value).__module__ in ("builtins", "datetime") else plain(value)
+        if sent is not None and written is not None:
+            parse_timestamp(sent, written)
     except InvalidValue as error:
         raise BadArgument(error.field, error.value, error.expected) from None
+    except TypeError as error:
+        raise BadArgument("event_timestamp", value, f"a time: {error}") from None
+    return sent
 
 
 def _schema_path(tenant: str, topic: str) -> str:

@@ -65,7 +65,7 @@ Call = Generator[Effect, Any, T]
 class _Said(msgspec.Struct):
     message: str = ""
     data: Any = None
-    errors: Any = None
+    errors: "list[_Said]" = []
     error: "_Said | None" = None
 
 
@@ -79,10 +79,12 @@ def error_of(answer: Answer) -> APIError:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         said = _Said(answer.body[:200].decode(errors="replace"))
     said = said.error or said
-    return class_for(answer.status)(
-        answer.status,
-        said.message or "no reason was given",
-        said.data if said.data is not None else said.errors,
-        answer.headers,
-        answer.body,
-    )
+    message = said.message or "no reason was given"
+    data = said.data if said.data is not None else _others(said)
+    return class_for(answer.status)(answer.status, message, data, answer.headers, answer.body)
+
+
+def _others(said: _Said) -> list[str] | None:
+    """What Fiddler's list of errors says beyond the message."""
+    found = [one.message for one in said.errors if one.message and one.message != said.message]
+    return found or None

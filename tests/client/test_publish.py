@@ -4,9 +4,12 @@ import asyncio
 import inspect
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import pytest
 
 from event_router.client import (
@@ -94,7 +97,9 @@ def test_a_status_has_its_error_class(status: int, kind: type[APIError]) -> None
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"error": {"code": 404, "message": "unknown", "errors": []}}', "404 unknown"),
+        (b'{"error": {"code": 404, "message": "unknown", "errors": []}}', "404 unknown$"),
+        (b'{"error": {"message": "a", "errors": [{"message": "a"}]}}', "404 a$"),
+        (b'{"error": {"message": "a", "errors": [{"message": "b"}]}}', "404 a: .'b'.$"),
         (b"<html>", "404 <html>"),
         (b"", "404 no reason was given"),
         (b"[1]", "404 "),
@@ -227,6 +232,31 @@ async def test_publish_event_acknowledges_with_the_events_id(
     assert await done(client.publish_event("acme", "orders", {}, event_id="e1")) == "e1"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (np.int64(1_637_344_470), 1_637_344_470),
+        (np.datetime64("2021-11-19T17:54:30"), "2021-11-19T17:54:30"),
+        (pd.Timestamp("2021-11-19 17:54:30", tz="UTC"), "2021-11-19T17:54:30+00:00"),
+        (datetime(2021, 11, 19, 17, 54, 30, tzinfo=UTC), "2021-11-19T17:54:30Z"),
+        (1_637_344_470.5, 1_637_344_470.5),
+        (None, None),
+    ],
+)
+def test_a_timestamp_may_be_whatever_holds_a_time(
+    router: FakeRouter, given: Any, sent: object
+) -> None:
+    blocking(router).publish_event("acme", "orders", {}, event_timestamp=given)
+    assert router.bodies()[0]["event_timestamp"] == sent
+
+
+async def test_a_dry_run_leaves_the_timestamp_to_the_report(
+    client: Any, router: FakeRouter
+) -> None:
+    await done(client.publish_event("acme", "orders", {}, event_timestamp="soon", dry_run=True))
+    assert router.bodies()[0]["event_timestamp"] == "soon"
+
+
 async def test_a_dry_run_returns_the_report_as_json(client: Any) -> None:
     report = await done(client.publish_event("acme", "orders", {"x": 1}, dry_run=True))
     assert json.loads(report) == [{"type": "warning", "field": "x", "desc": "unknown"}]
@@ -240,6 +270,8 @@ async def test_a_dry_run_returns_the_report_as_json(client: Any) -> None:
         ({"event": None}, "event: None is not an object"),
         ({"update_event": True}, "event_id: None is not the id of the event"),
         ({"event_timestamp": "yesterday"}, "event_timestamp: 'yesterday' is not a time"),
+        ({"event_timestamp": object()}, "event_timestamp: .* is not"),
+        ({"event_timestamp": Decimal(1)}, "event_timestamp: .* is not a time"),
         ({"timestamp_format": "roman"}, "timestamp_format: 'roman' is not one of"),
         ({"event": {"a": object()}}, "event: .* is not JSON"),
     ],
