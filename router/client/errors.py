@@ -80,7 +80,7 @@ _BY_STATUS = {status: kind for kind, statuses in _CLASSES.items() for status in 
 
 
 def class_for(status: int) -> type[APIError]:
-    """The error class of a status of 400 or more."""
+    """The error class of a status that is no success."""
     return _BY_STATUS.get(status, APIError)
 
 

@@ -40,8 +40,10 @@ NO_RETRIES = Retries(tries=1)
 
 
 def retried(request: Request, retries: Retries) -> Call[Answer]:
-    """Sends the request until it is answered with anything but trouble. Raises APIError for a
-    status of 400 or more, and NoAnswer; the last one, when retries are spent."""
+    """Sends the request until it is answered with anything but trouble, or retries are spent.
+
+    Raises APIError for a status of 300 or more (redirections aren't followed), and NoAnswer.
+    """
     left = retries.patience
     waits = retries.waits()
     while True:
@@ -51,7 +53,7 @@ def retried(request: Request, retries: Retries) -> Call[Answer]:
         except NoAnswer as error:
             trouble = error
         else:
-            if answer.status < 400:
+            if answer.status < 300:
                 return answer
             named = retry_after(answer, datetime.now(UTC)) or 0.0
         wait = next(waits, None)

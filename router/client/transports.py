@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
@@ -63,7 +63,17 @@ async def _take_async(effect: Effect, http: httpx.AsyncClient) -> Any:
             return _answer(await http.send(_built(http, effect)))
     if isinstance(effect, Pause):
         return await asyncio.sleep(effect.seconds)
-    return await asyncio.to_thread(effect.do)
+    return await _in_a_thread(effect.do)
+
+
+async def _in_a_thread(do: Callable[[], Any]) -> Any:
+    """Also when it is cancelled it ends with the work, which holds what would then be closed."""
+    working = asyncio.get_running_loop().run_in_executor(None, do)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 def base_url(url: str) -> httpx.URL:

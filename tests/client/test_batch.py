@@ -1,8 +1,10 @@
 """Publishing a batch: every source, in parts, with what the router is asked for and answers."""
 
+import asyncio
 import gzip
 import inspect
 import json
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -26,7 +28,7 @@ from event_router.client import (
 )
 from event_router.client.batch import publish_events_batch
 from event_router.client.sources import PART, Source, open_source
-from tests.client.routers import FakeRouter, blocking, done
+from tests.client.routers import FakeRouter, awaitable, blocking, done
 
 ROWS = [{"id": "a", "amount": 1.5}, {"id": "b", "amount": None}]
 RUNNING = {"uuid": "j1", "status": "STARTED", "progress": 50.0}
@@ -274,6 +276,28 @@ def test_the_signature_is_the_documented_one() -> None:
         "timestamp_field", "timestamp_format", "data_source", "casting_type", "credentials",
         "group_by", "project_id", "model_id", "batch_source",
     ]  # fmt: skip
+
+
+async def test_a_cancelled_batch_lets_go_of_its_rows(router: FakeRouter) -> None:
+    begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        try:
+            begun.set()
+            go_on.wait(10)
+            yield {"a": 1}
+        finally:
+            closed.set()
+
+    async with awaitable(router) as client:
+        call = asyncio.ensure_future(client.publish_events_batch("acme", "orders", rows()))
+        await asyncio.to_thread(begun.wait, 10)
+        call.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert closed.is_set()
+    assert router.requests == []
 
 
 def test_parts_are_all_of_it_in_order() -> None:

@@ -41,7 +41,7 @@ STATUSES: dict[type[APIError], tuple[int, ...]] = {
     RateLimitedError: (429,),
     BadRequestError: (413, 414, 415, 422, 431, 510),
     InternalServerError: (500, 502, 503, 506, 507, 508),
-    APIError: (400, 402, 405, 406, 409, 410, 418, 451, 499, 509, 520, 599),
+    APIError: (301, 304, 400, 402, 405, 406, 409, 410, 418, 451, 499, 509, 520, 599),
 }
 
 
