@@ -106,7 +106,7 @@ def _source(kind: str, rows: int, folder: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, pre_buffer=False)
     return pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches(5000))
 
 

@@ -107,6 +107,9 @@ def _built(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Re
 
 
 def _answer(response: httpx.Response) -> Answer:
+    # A response and its stream refer to each other, and to the request: until the collector came
+    # by, every part of an upload would stay in memory.
+    response.stream = httpx.ByteStream(b"")
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status_code, response.content, headers)
 

@@ -1,6 +1,7 @@
 """Publishing a batch: every source, in parts, with what the router is asked for and answers."""
 
 import asyncio
+import gc
 import gzip
 import inspect
 import json
@@ -22,13 +23,14 @@ import pytest
 from event_router.client import (
     BadArgument,
     BatchPublishType,
+    Client,
     JobFailed,
     JobNotDone,
     TimestampFormat,
 )
 from event_router.client.batch import publish_events_batch
 from event_router.client.sources import PART, Source, open_source
-from tests.client.routers import FakeRouter, awaitable, blocking, done
+from tests.client.routers import KEY, URL, FakeRouter, awaitable, blocking, done
 
 ROWS = [{"id": "a", "amount": 1.5}, {"id": "b", "amount": None}]
 RUNNING = {"uuid": "j1", "status": "STARTED", "progress": 50.0}
@@ -327,4 +329,26 @@ def _peak(count: int) -> int:
 
 
 def test_memory_doesnt_grow_with_the_number_of_rows() -> None:
-    assert _peak(90_000) <= 1.1 * _peak(30_000)
+    assert _peak(45_000) <= 1.1 * _peak(20_000)
+
+
+def _peak_of_upload(path: Path, size: int) -> int:
+    """The most memory that it takes when the collector doesn't come by."""
+    with path.open("wb") as file:
+        file.truncate(size)
+    about = {"file_name": "f", "upload_id": "u", "info": {"ETag": "e"}, "job_uuid": "j"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(202, json={"data": about}))
+    with Client(URL, KEY, http=httpx.Client(transport=transport)) as client:
+        gc.disable()
+        tracemalloc.start()
+        try:
+            client.publish_events_batch("acme", "orders", path)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+
+
+def test_memory_doesnt_grow_with_the_number_of_parts(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    assert _peak_of_upload(path, 7 * PART) <= 1.1 * _peak_of_upload(path, 3 * PART)
