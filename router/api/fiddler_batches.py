@@ -61,7 +61,7 @@ def read_as(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
     """Raises Refusal 400."""
     try:
         return decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, f"the body can't be read: {error}") from error
 
 

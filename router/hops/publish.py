@@ -75,7 +75,7 @@ def new_event(body: bytes, topics: tuple[str, ...], now: int, key: str | None = 
     msgspec's DecodeError and ValidationError.
     What else must hold of an event is checked when its record is made.
     """
-    read = _envelope.decode(body)
+    read = _decoded(body)
     given = read.id if key is None else _same_id(key, read.id)
     return NewEvent(
         tenant=unreserved("tenant_id", read.tenant_id),
@@ -90,6 +90,13 @@ def new_event(body: bytes, topics: tuple[str, ...], now: int, key: str | None = 
         partition_key=read.partition_key,
         generated_id=given is None,
     )
+
+
+def _decoded(body: bytes) -> PublishBody:
+    try:
+        return _envelope.decode(body)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deep") from None
 
 
 def _same_id(key: str, in_body: str | None) -> str:
