@@ -209,6 +209,7 @@ def main() -> None:
         sys.stderr.write(f"{case.name} …\n")
         rows.append(row(asyncio.run(measure(case))))
         table.add_row(*rows[-1])
+        sys.stderr.write(f"{', '.join(rows[-1])}\n")
     Console(width=200).print(table)
     if given.write:
         lines = [HEADERS, ["---"] * len(HEADERS), *rows]

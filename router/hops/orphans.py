@@ -52,6 +52,7 @@ class SweepPace:
     ask: float = 0.5
     ask_at_most: float = 5.0
     page: int = 500
+    refill_page: int = 2_000
     page_pause: float = 0.5
     look: int = 16_000
     slow_look: int = 1_000

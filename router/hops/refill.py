@@ -123,7 +123,7 @@ class Refills:
         self, key: DestinationKey, refill: Refill, most: int, most_bytes: int
     ) -> list[Unsettled]:
         found: list[Unsettled] = []
-        page = self.orphans.pace.page
+        page = self.orphans.pace.refill_page
         while len(found) < most and sum(len(one.data) for one in found) < most_bytes:
             rows = await self.orphans.log.unsettled(refill.before, page, refill.after, only=key)
             found += await self.orphans.absent(rows)

@@ -239,7 +239,7 @@ async def _past_the_bound(count: int) -> tuple[World, SweepCounts, float]:
     world.directory.put(destination("back"), destination("gone"))
     world.receiver = Away()
     await world.publish(*(f"e{number}" for number in range(count)))
-    life = world.life(SweepPace(page=50, look=200, slow_look=100))
+    life = world.life(SweepPace(page=50, refill_page=50, look=200, slow_look=100))
     running = asyncio.create_task(life.run(), name="life")
     async with asyncio.timeout(3_600):
         while len(world.receiver.received) < count:
