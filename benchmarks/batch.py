@@ -41,6 +41,7 @@ from tests.system import System, environment
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 BINDING = Binding("bench", "bench", "orders")
 BLOCK = 50_000
+PART = 32 << 20
 HEADERS = ("file", "rows", "rows/s", "rows per CPU-second", "CPU-s", "largest memory, MiB")
 
 
@@ -129,15 +130,10 @@ async def laid() -> AsyncIterator[System]:
 async def measure(
     system: System, name: str, path: Path, rows: int, options: dict[str, Any]
 ) -> Figures:
-    async def body() -> AsyncIterator[bytes]:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                yield block
-
     system.start("jobs")
     await system.ready()
     pid = system.roles["jobs"].pid
-    stored = await open_uploads(system.settings).put(BINDING, path.name, body())
+    stored = await _uploaded(system, path)
     jobs = SqlJobs(system.settings.registry_url)
     before = await _records(system)
     new = NewJob(new_id(), *BINDING, (stored,), JobOptions(**options), 0)
@@ -150,6 +146,24 @@ async def measure(
     await system.end("jobs")
     assert job.progress.accepted == rows == await _records(system) - before, job
     return Figures(name, rows, wall, cpu, memory)
+
+
+async def _uploaded(system: System, path: Path) -> str:
+    uploads = open_uploads(system.settings)
+    upload, stored = uploads.begin(BINDING, path.name)
+
+    async def part(number: int) -> AsyncIterator[bytes]:
+        with path.open("rb") as file:
+            file.seek((number - 1) * PART)
+            yield file.read(PART)
+
+    parts = [await uploads.put_part(BINDING, upload, n, part(n)) for n in _numbers(path)]
+    return uploads.complete(BINDING, upload, stored, [(one.number, one.etag) for one in parts])
+
+
+def _numbers(path: Path) -> range:
+    """Of the parts that the file has."""
+    return range(1, -(-path.stat().st_size // PART) + 1)
 
 
 async def _ended(jobs: SqlJobs, uuid: str) -> Job:

@@ -49,7 +49,7 @@ class Tally:
             dropped=_dropped(before.dropped, outcome.accepted),
             tail=tail,
         )
-        self._refusals += outcome.refusals[: LISTED - len(self._refusals)]
+        self._refusals += sorted(outcome.refusals, key=_row_of)[: LISTED - len(self._refusals)]
         for one in violating:
             self._violates(outcome.file, one, now)
 
@@ -79,6 +79,10 @@ class Tally:
             before = self._found.get(key)
             count, first = (before.count + 1, before.first_at) if before else (1, now)
             self._found[key] = Found(*key, count, one.event.id, violation.desc, first, now)
+
+
+def _row_of(remark: Remark) -> int:
+    return remark.row
 
 
 def _dropped(before: dict[str, int], accepted: list[Numbered]) -> dict[str, int]:
