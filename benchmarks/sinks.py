@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import uvloop
 from rich.console import Console
@@ -58,6 +59,16 @@ class Rate:
 
 
 @asynccontextmanager
+async def gcp_pubsub() -> AsyncIterator[Bed]:
+    with running(services.pubsub()) as found:
+        topic = services.unique()
+        async with httpx.AsyncClient(base_url=found.http) as client:
+            (await client.put(f"/projects/tests/topics/{topic}")).raise_for_status()
+        config = {"project_id": "tests", "topic": topic, "endpoint": found.plain}
+        yield Bed(config, {"service_account_json": "{}"})
+
+
+@asynccontextmanager
 async def kafka() -> AsyncIterator[Bed]:
     with running(services.kafka()) as found:
         topic = services.unique()
@@ -96,6 +107,7 @@ async def file() -> AsyncIterator[Bed]:
 
 BEDS: dict[str, Callable[[], AbstractAsyncContextManager[Bed]]] = {
     "file": file,
+    "gcp_pubsub": gcp_pubsub,
     "kafka": kafka,
     "postgres": postgres,
     "redis_stream": redis_stream,

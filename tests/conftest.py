@@ -67,6 +67,12 @@ def nats_server() -> Iterator[services.Nats]:
 
 
 @pytest.fixture(scope="session")
+def pubsub() -> Iterator[services.Pubsub]:
+    """Google's in-memory Pub/Sub, as an emulator and behind TLS."""
+    yield from _running(services.pubsub)
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[services.Redis]:
     """Redis, as it was left: `redis_url` is what most tests want."""
     yield from _running(services.redis)

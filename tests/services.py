@@ -1,12 +1,14 @@
 """Real services for tests: found by a URL in the environment, or started from local programs.
 
 Nothing is skipped: a service that can't be had raises Missing, which says what to install.
-`python -m tests.services` fetches Kafka's jars beforehand.
+`python -m tests.services` fetches Kafka's jars and builds Pub/Sub's server beforehand.
 """
 
 import atexit
 import contextlib
 import functools
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -572,6 +574,108 @@ def nats() -> Nats:
     return Nats(process, server)
 
 
+# Google Cloud Pub/Sub -------------------------------------------------------------------------
+
+PUBSUB_ACCOUNT = "router@tests.iam.gserviceaccount.com"
+
+
+@dataclass
+class Pubsub(Service):
+    """Google's in-memory Pub/Sub: `plain` is an emulator's endpoint, `secure` one with TLS for
+    localhost, which knows `account`, a service account's key file. `ca_file` is its authority."""
+
+    plain: str
+    secure: str
+    http: str
+    account: str
+    ca_file: Path
+
+
+def pubsub_program() -> Path:
+    """The server, built on the first call for the sources that it has."""
+    folder = ROOT / "tests" / "pubsub"
+    sources = b"".join((folder / name).read_bytes() for name in ("main.go", "go.sum"))
+    program = CACHE / f"pubsub-{hashlib.sha256(sources).hexdigest()[:12]}"
+    if program.exists():
+        return program
+    go = shutil.which("go")
+    if go is None:
+        raise Missing("Google's in-memory Pub/Sub is built with Go: apt-get install golang")
+    CACHE.mkdir(exist_ok=True)
+    built = Path(tempfile.mkdtemp(prefix="pubsub-", dir=workspace())) / "pubsub"
+    done = subprocess.run(
+        [go, "build", "-o", str(built), "."],
+        cwd=folder, capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise Missing(f"Go couldn't build Google's in-memory Pub/Sub:\n{done.stderr[-3000:]}")
+    shutil.copy(built, beside := program.with_suffix(f".{os.getpid()}"))
+    beside.rename(program)
+    return program
+
+
+def pubsub() -> Pubsub:
+    """An in-memory Pub/Sub of our own."""
+    program = pubsub_program()
+    home = Path(tempfile.mkdtemp(prefix="pubsub-", dir=workspace()))
+    certificate, key, ca_file = _pubsub_keys(home)
+    private, public = _account_key()
+    (home / "account.pem").write_bytes(public)
+    plain, secure, http = (free_port() for _ in range(3))
+    process = Process(
+        home.name,
+        [
+            str(program), *(f"{HOST}:{port}" for port in (plain, secure, http)),
+            str(certificate), str(key), str(home / "account.pem"),
+        ],
+        ready=lambda _: answers(http),
+    )  # fmt: skip
+    process.start()
+    return Pubsub(
+        process, f"{HOST}:{plain}", f"https://localhost:{secure}", f"http://{HOST}:{http}",
+        service_account(private), ca_file,
+    )  # fmt: skip
+
+
+def service_account(private: bytes | None = None) -> str:
+    """A key file as Google makes them; with a key that nobody knows unless it is given."""
+    return json.dumps(
+        {
+            "type": "service_account",
+            "project_id": "tests",
+            "private_key_id": "1",
+            "private_key": (private or _account_key()[0]).decode(),
+            "client_email": PUBSUB_ACCOUNT,
+            "token_uri": "http://127.0.0.1:1/nobody-is-asked",
+        }
+    )
+
+
+def _account_key() -> tuple[bytes, bytes]:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(65537, 2048)
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    return private, key.public_key().public_bytes(pem, public)
+
+
+def _pubsub_keys(home: Path) -> tuple[Path, Path, Path]:
+    import trustme
+
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    certificate, key, ca_file = (home / f"{name}.pem" for name in ("chain", "key", "ca"))
+    issued.private_key_pem.write_to_path(key)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    authority.cert_pem.write_to_path(ca_file)
+    return certificate, key, ca_file
+
+
 # PostgreSQL -----------------------------------------------------------------------------------
 
 
@@ -648,11 +752,12 @@ def own_postgres(*settings: str) -> Postgres:
 
 def main() -> None:
     """Fetches beforehand what is fetched: within a test, its time would count."""
-    if "TEST_KAFKA" not in os.environ:
-        try:
+    try:
+        if "TEST_KAFKA" not in os.environ:
             kafka_jars()
-        except Missing as missing:
-            raise SystemExit(str(missing)) from None
+        pubsub_program()
+    except Missing as missing:
+        raise SystemExit(str(missing)) from None
 
 
 if __name__ == "__main__":
