@@ -267,6 +267,24 @@ def kafka_jars() -> Path:
     return jars
 
 
+_QUICK = {
+    # The first assignment takes 10-60 ms instead of 3 s, a takeover after SIGKILL 0.9 s.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "offsets.topic.num.partitions": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "auto.create.topics.enable": "false",
+    # A killed broker is back in 6 s instead of 13.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+
 def _kafka_properties(data: Path, ports: Sequence[int], keys: Path) -> str:
     port, sasl_port, tls_port, controller_port = ports
     listeners = f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port},TLS://{HOST}:{tls_port}"
@@ -285,20 +303,7 @@ def _kafka_properties(data: Path, ports: Sequence[int], keys: Path) -> str:
         "listener.name.tls.ssl.keystore.type": "PEM",
         "listener.name.tls.ssl.keystore.location": str(keys),
         "log.dirs": str(data),
-        # The first assignment takes 10-60 ms instead of 3 s, a takeover after SIGKILL 0.9 s.
-        "group.initial.rebalance.delay.ms": "0",
-        "group.min.session.timeout.ms": "1000",
-        "offsets.topic.num.partitions": "1",
-        "offsets.topic.replication.factor": "1",
-        "transaction.state.log.num.partitions": "1",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
-        "auto.create.topics.enable": "false",
-        # A killed broker is back in 6 s instead of 13.
-        "broker.session.timeout.ms": "3000",
-        "broker.heartbeat.interval.ms": "500",
+        **_QUICK,
     }
     return _properties(settings)
 
@@ -360,6 +365,7 @@ def another_broker(kafka: Kafka) -> Kafka:
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "listeners": f"PLAINTEXT://{HOST}:{port}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        **_QUICK,
     }
     process = _kafka_node(lambda data: _properties({**settings, "log.dirs": str(data)}))
     return Kafka(process, f"{HOST}:{port}")

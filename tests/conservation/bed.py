@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from event_router.router.commands.init import initialise
 from event_router.router.redis_pipe import RedisPipe
@@ -111,6 +112,22 @@ async def _own(stack: AsyncExitStack, start: Callable[[], S]) -> S:
     service = await asyncio.to_thread(start)
     stack.callback(service.kill)
     return service
+
+
+async def _second(stack: AsyncExitStack, kafka: services.Kafka) -> services.Kafka:
+    """Started once the first one has the groups, so that it is their coordinator."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(GroupCoordinatorNotAvailableError):
+                    await admin.find_coordinator("any")
+                    break
+                await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+    return await _own(stack, partial(services.another_broker, kafka))
 
 
 def _durable_postgres() -> services.Postgres:
