@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from event_router.router.commands.init import initialise
 from event_router.router.redis_pipe import RedisPipe
@@ -116,17 +116,12 @@ async def _own(stack: AsyncExitStack, start: Callable[[], S]) -> S:
 
 async def _second(stack: AsyncExitStack, kafka: services.Kafka) -> services.Kafka:
     """Started once the first one has the groups, so that it is their coordinator."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id="any")
+    await consumer.start()
     try:
-        async with asyncio.timeout(30):
-            while True:
-                with suppress(GroupCoordinatorNotAvailableError):
-                    await admin.find_coordinator("any")
-                    break
-                await asyncio.sleep(0.1)
+        await consumer.committed(TopicPartition("any", 0))
     finally:
-        await admin.close()
+        await consumer.stop()
     return await _own(stack, partial(services.another_broker, kafka))
 
 

@@ -1,6 +1,6 @@
 """What the router's log says of it all, read by SQL."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -20,7 +20,6 @@ class Logged:
     was published; reasons of the dead. `undecodable` is by place. `strange`: nobody issued it."""
 
     ids: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    copies: Counter[int] = field(default_factory=Counter)
     bodies: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     states: dict[Pair, list[str]] = field(default_factory=lambda: defaultdict(list))
     dead: dict[Pair, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -69,7 +68,6 @@ def _read_events(connection: Connection, found: Logged) -> dict[str, int]:
             continue
         numbers[origin] = number
         found.ids[number].add(event_id)
-        found.copies[number] += 1
         found.bodies[number].add(data)
     return numbers
 

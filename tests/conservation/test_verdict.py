@@ -22,7 +22,6 @@ def conserved() -> tuple[Ledger, Logged]:
         ledger.accept(event, event_id)
         logged.ids[event.number].add(event_id)
         logged.bodies[event.number].add(event.body)
-        logged.copies[event.number] += 1
     for pair, event, to in ledger.events_of(list(ledger.owed)):
         if to.kind == "well":
             ledger.take(pair.to, pair.number, next(iter(logged.ids[pair.number])))
@@ -128,7 +127,7 @@ def test_what_is_taken_twice_is_told_apart(at: float, copies: int, kind: str) ->
     ledger, logged = conserved()
     pair = some_pair(ledger)
     ledger.taken[pair] = [Taken(at, "e"), Taken(at + 5, "e")]
-    logged.copies[pair.number] = copies
+    logged.states[pair] *= copies
     found = repeats(ledger, logged, [Struck("kill_deliver", True, 101.0, 104.0)])
     counts = {
         "kill": found.around_kills["kill_deliver"],

@@ -123,7 +123,7 @@ def repeats(ledger: Ledger, logged: Logged, struck: Sequence[Struck]) -> Repeats
     kills = [one for one in struck if one.kills]
     for pair, taken in ledger.repeated.items():
         for before, again in pairwise(taken):
-            if logged.copies[pair.number] > 1:
+            if len(logged.states.get(pair, ())) > 1:
                 found.published += 1
             elif names := [kill.name for kill in kills if _explains(kill, before, again)]:
                 found.around_kills[names[-1]] += 1
