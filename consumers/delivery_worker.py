@@ -12,6 +12,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 
 from event_router.consumers.deliver.admission import Admission
@@ -24,7 +25,7 @@ from event_router.consumers.deliver.turns import Turns
 from event_router.consumers.deliver.waiting_line import Waiting, WaitingLine
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
-from event_router.consumers.ports import Directory, Producer, Schedule
+from event_router.consumers.ports import Directory, EntryKey, Producer, Schedule, entry_key
 from event_router.consumers.rates import Rates
 from event_router.consumers.room import Room
 from event_router.schemas.delivery import Delivery
@@ -62,6 +63,7 @@ class DeliveryWorker:
     reports: Reports = field(init=False)
     turns: Turns = field(init=False)
     due: DuePull = field(init=False)
+    _in_hand: dict[tuple[EntryKey, int], Job] = field(default_factory=dict)
 
     def __post_init__(
         self,
@@ -101,9 +103,11 @@ class DeliveryWorker:
     # -- life -----------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event, drain: float) -> None:
-        """Works until `stop` is set, then for at most `drain` seconds finishes what runs.
+        """Works until `stop` is set, then for at most `drain` seconds finishes what runs, and for
+        as long at most reports it.
 
-        On return every attempt was reported, or is parked and its offset done.
+        On return every attempt was reported, or is parked and its offset done; but for what Kafka
+        doesn't take, which will be attempted again.
         """
         async with asyncio.TaskGroup() as group:
             self.attempts.group = group
@@ -124,12 +128,16 @@ class DeliveryWorker:
             await self.keeping.hold(late, 0.0)
             for loop in others:
                 loop.cancel()
-        await self.reports.flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain):
+                await self.reports.flush()
         await self.sinks.aclose()
 
     def assigned(self, partitions: Collection[int]) -> None:
         """These are the partitions of `deliveries` that this worker has now."""
         self.admission.forget()
+        in_hand = [*self.running, *self.reports.unreported]
+        self._in_hand = {_attempt_of(job.delivery): job for job in in_hand}
         if partitions:
             self.room.rates.begin(self.clock())
         else:
@@ -181,7 +189,7 @@ class DeliveryWorker:
         """Each record is being attempted on return, waits in line, or is held or dead and its
         offset done. Raises UnknownVersion before anything is done."""
         await self.reports.few()
-        deliveries = await self._decode(records)
+        deliveries = self._not_in_hand(await self._decode(records))
         admission = self.admission
         views = await admission.views({one.head.tenant for _, one in deliveries})
         await admission.learn({one.head.key for _, one in deliveries})
@@ -197,6 +205,22 @@ class DeliveryWorker:
                 no_room.append(waiting)
                 self.room.rates.fall_behind(key)
         await self.keeping.park(no_room)
+
+    def _not_in_hand(self, read: list[tuple[Record, Delivery]]) -> list[tuple[Record, Delivery]]:
+        """Without what is read again because its partition went and came back while the attempt
+        ran, or its report waited for Kafka: that attempt has the record from now on."""
+        if not self._in_hand:
+            return read
+        others = []
+        for record, delivery in read:
+            job = self._in_hand.pop(_attempt_of(delivery), None)
+            if job is None:
+                others.append((record, delivery))
+            elif job.reported:
+                self.done([record])
+            else:
+                job.record = record
+        return others
 
     async def _decode(self, records: Sequence[Record]) -> list[tuple[Record, Delivery]]:
         deliveries, undecodable = [], []
@@ -216,3 +240,7 @@ class DeliveryWorker:
         dead = dead_of(record, problem.reason, problem.detail, self.clock())
         await self.producer.send([dead_message(dead, self.topics)])
         self.done([record])
+
+
+def _attempt_of(delivery: Delivery) -> tuple[EntryKey, int]:
+    return entry_key(delivery.head), delivery.head.attempt

@@ -54,7 +54,7 @@ class Reports:
     async def flush(self) -> None:
         """Every attempt that has ended is acknowledged by Kafka, and only then its offset is done
         and its entry leaves the schedule: a crash in between costs one more attempt, never the
-        attempt's consequence."""
+        attempt's consequence. Cancelled, it leaves them to the next flush."""
         async with self._flushing:
             self._wanted.clear()
             self.writing, self.ended = self.ended, []
@@ -62,7 +62,12 @@ class Reports:
             if not jobs:
                 return
             messages = [attempt_message(job.attempt, self.topics) for job in jobs if job.attempt]
-            await self.producer.send(messages)
+            try:
+                await self.producer.send(messages)
+            except BaseException:
+                self.writing, self.ended = [], [*jobs, *self.ended]
+                self._wanted.set()
+                raise
             self.keeping.mark_done(jobs)
             for job in jobs:
                 job.reported = True

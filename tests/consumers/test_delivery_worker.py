@@ -22,14 +22,16 @@ from event_router.schemas.wire import delivery_message, read_outcome
 from tests.loop import World, destination, unavailable
 from tests.waiting import until
 
-LIMITS = WorkerLimits(slots=16, slow_after=0.1, keep_every=0.01, poll_every=0.01, flush_pause=0.001)
+LIMITS = WorkerLimits(
+    slots=16, lease=3_000.0, slow_after=0.1, keep_every=0.01, poll_every=0.01, flush_pause=0.001
+)
 
 
 SPEED = 200
 
 
 def fast_clock() -> int:
-    """Milliseconds that pass SPEED times as fast: a lease of 15 s is over in 0.075."""
+    """Milliseconds that pass SPEED times as fast, and so do leases: LIMITS has long ones."""
     return int(time.monotonic() * 1000 * SPEED)
 
 
@@ -171,6 +173,34 @@ async def test_a_lease_is_renewed_until_kafka_has_the_report() -> None:
         await until(lambda: len(attempts(world)) == 1)
     assert world.receiver.received["d", "e1"] == 1, "nobody claimed it meanwhile"
     assert await entries(world) == 0
+
+
+async def test_what_is_read_again_while_its_report_waits_is_not_attempted_again() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    kafka = Away(world.broker)
+    async with working(world, kafka=kafka) as worker:
+        read = await records(world, delivery("e1"), delivery("e2"))
+        await worker.take(read)
+        await until(lambda: world.receiver.received.total() == 2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await worker.release(range(world.topics.partitions), drain=0.02)
+        worker.assigned(range(world.topics.partitions))
+        await worker.take([msgspec.structs.replace(record) for record in read])
+        kafka.back.set()
+        await until(lambda: unfinished(world) == 0)
+    assert world.receiver.received == {("d", "e1"): 1, ("d", "e2"): 1}
+    assert len({one.delivery.event for one in attempts(world)}) == 2
+
+
+async def test_it_stops_without_kafka_and_leaves_the_offset_undone() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    async with asyncio.timeout(10), working(world, kafka=Away(world.broker)) as worker:
+        await worker.take(await records(world, delivery("e1")))
+        await until(lambda: world.receiver.received["d", "e1"] == 1)
+    assert unfinished(world) == 1
 
 
 async def test_nothing_more_is_claimed_while_many_attempts_wait_for_kafka() -> None:
