@@ -20,6 +20,8 @@ async def read_tail(
     An offset that isn't there any more, or not yet, since the topic was made anew, counts as the
     earliest one. Raises Unavailable.
     """
+    if not begins:
+        return
     kafka_records.read_odd_headers()
     consumer = AIOKafkaConsumer(
         **config.connection(),
@@ -47,10 +49,12 @@ async def read_tail(
 async def _positions(
     consumer: AIOKafkaConsumer, topic: str, begins: Mapping[int, int]
 ) -> dict[TopicPartition, int]:
-    """Where each partition with something to read ends; the consumer stands where it begins."""
+    """Where each partition with something to read ends; the consumer stands where it begins.
+
+    The embedded broker tells where the last batch begins instead: that batch is read whole all the
+    same, and who asks to begin within it gets the partition from its earliest record on.
+    """
     wanted = {TopicPartition(topic, number): begin for number, begin in begins.items()}
-    if not wanted:
-        return {}
     first = await consumer.beginning_offsets(list(wanted))
     ends = await consumer.end_offsets(list(wanted))
     starts = {
