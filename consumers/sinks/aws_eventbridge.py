@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from event_router.consumers.ports import Batch, Result
 from event_router.consumers.sinks.aws import ENDPOINT, NEEDS, AwsCredentials, AwsService, Region
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.enveloped import enveloped
 from event_router.consumers.sinks.fields import Fields, HttpUrl, Needs, Shown, Text
 from event_router.consumers.sinks.kinds import SinkResources
@@ -34,7 +35,7 @@ class AwsEventBridgeConfig(Fields):
     endpoint: HttpUrl | None = ENDPOINT
 
 
-class AwsEventBridge:
+class AwsEventBridge(Batched):
     """One destination's bus."""
 
     label: ClassVar[str] = "AWS EventBridge"
@@ -58,12 +59,6 @@ class AwsEventBridge:
     @staticmethod
     def shown(config: AwsEventBridgeConfig) -> Shown:
         return Shown(f"{config.event_bus_name or 'default'} in {config.region}")
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         entries = [self._entry(delivery) for delivery in deliveries]

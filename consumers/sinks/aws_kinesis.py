@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from event_router.consumers.ports import Batch, Result
 from event_router.consumers.sinks.aws import ENDPOINT, NEEDS, AwsCredentials, AwsService, Region
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.enveloped import enveloped
 from event_router.consumers.sinks.fields import Fields, HttpUrl, Needs, Shown, Text
 from event_router.consumers.sinks.kinds import SinkResources
@@ -32,7 +33,7 @@ class AwsKinesisConfig(Fields):
     partition_key_template: Template | None = PARTITION_KEY
 
 
-class AwsKinesis:
+class AwsKinesis(Batched):
     """One destination's stream."""
 
     label: ClassVar[str] = "AWS Kinesis"
@@ -60,12 +61,6 @@ class AwsKinesis:
     @staticmethod
     def shown(config: AwsKinesisConfig) -> Shown:
         return Shown(f"{config.stream_name} in {config.region}")
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         records = [self._record(delivery) for delivery in deliveries]

@@ -9,13 +9,14 @@ import msgspec
 
 from event_router.consumers.ports import Batch, Result
 from event_router.consumers.sinks.aws import AwsService, not_a_text, text_of
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.metadata import merged_metadata, weight
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer
 
 
-class AwsMessages:
+class AwsMessages(Batched):
     """To be inherited: `operation` and `body` are the service's names, `target` its parameters for
     where a batch goes, `longest` the bytes of a message, and of a batch, by its limits."""
 
@@ -33,12 +34,6 @@ class AwsMessages:
         self._target = target
         (name,) = target.values()
         self._fifo = name.endswith(".fifo")
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """What the service couldn't take isn't sent: it would spoil the others."""

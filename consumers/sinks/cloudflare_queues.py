@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from event_router.consumers.http1.target import target_of
 from event_router.consumers.ports import Batch, Result
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Secret, Shown
 from event_router.consumers.sinks.http_service import HttpService
 from event_router.consumers.sinks.kinds import SinkResources
@@ -21,7 +22,7 @@ from event_router.consumers.sinks.trouble import Troubles
 from event_router.consumers.sinks.webhook import USER_AGENT
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer, EventRouterError
+from event_router.schemas.errors import Answer
 
 LONGEST = 128_000
 """Bytes of one message, by Cloudflare's limits."""
@@ -45,7 +46,7 @@ class CloudflareQueuesCredentials(Fields):
     )
 
 
-class CloudflareQueues:
+class CloudflareQueues(Batched):
     """A queue of Cloudflare."""
 
     label: ClassVar[str] = "Cloudflare Queues"
@@ -80,12 +81,6 @@ class CloudflareQueues:
     @staticmethod
     def url_of(account: str) -> str:
         return f"https://api.cloudflare.com/client/v4/accounts/{account}"
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, EventRouterError):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """The service takes all of a batch, or none: what is too large isn't in it."""

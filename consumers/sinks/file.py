@@ -20,6 +20,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from event_router.consumers.ports import Batch, Result
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, NoCredentials, Shown
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
@@ -62,7 +63,7 @@ class FileConfig(Fields):
     )
 
 
-class File:
+class File(Batched):
     """One destination's file. Writing happens in a thread: disks may take their time."""
 
     label: ClassVar[str] = "File"
@@ -89,12 +90,6 @@ class File:
     @staticmethod
     def shown(config: FileConfig) -> Shown:
         return Shown(config.path)
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """All of them, or none."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, Field
 
 from event_router.consumers.ports import Batch, Result
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, JsonObject, Needs, Shown, Text
 from event_router.consumers.sinks.hosts import host_and_port
 from event_router.consumers.sinks.kinds import SinkResources
@@ -97,7 +98,7 @@ class _Line:
     calls: int = 0
 
 
-class GcpPubsub:
+class GcpPubsub(Batched):
     """One destination's topic. The channel is opened by the first delivery, and again, to the
     addresses that the host has then, after the service was away."""
 
@@ -128,12 +129,6 @@ class GcpPubsub:
     @staticmethod
     def shown(config: GcpPubsubConfig) -> Shown:
         return Shown(f"{config.project_id}/{config.topic}")
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """In one request, which the service takes whole or not at all. When it finds fault with

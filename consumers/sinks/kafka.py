@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_guard import Vet
 from event_router.consumers.ports import Batch, Producer, Result
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Shown
 from event_router.consumers.sinks.hosts import host_and_port
 from event_router.consumers.sinks.kinds import SinkResources
@@ -76,7 +77,7 @@ class KafkaSinkCredentials(Fields):
     password: str = Field("", title="Password", repr=False)
 
 
-class KafkaSink:
+class KafkaSink(Batched):
     """One destination's topic. The producer is opened by the first delivery."""
 
     label: ClassVar[str] = "Apache Kafka"
@@ -104,12 +105,6 @@ class KafkaSink:
     @staticmethod
     def shown(config: KafkaSinkConfig) -> Shown:
         return Shown(f"{config.brokers} / {config.topic}")
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """A cluster in trouble is waited for until the deadline; then its trouble is that of all,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from event_router.consumers.ports import Batch, Result
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, Shown, Text
 from event_router.consumers.sinks.hosts import host_and_port, vetted_address
 from event_router.consumers.sinks.kinds import SinkResources
@@ -101,7 +102,7 @@ class PostgresCredentials(Fields):
     password: Secret = Field(title="Password", repr=False)
 
 
-class Postgres:
+class Postgres(Batched):
     """One destination's table. Connections are made as deliveries need them."""
 
     label: ClassVar[str] = "PostgreSQL"
@@ -131,12 +132,6 @@ class Postgres:
     @staticmethod
     def shown(config: PostgresConfig) -> Shown:
         return Shown(f"{config.server} / {config.database} / {config.table}")
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """In one transaction, unless one of them can't be a row: then each in its own."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from event_router.consumers.addresses import Resolver
 from event_router.consumers.ports import Batch, Result
+from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, Shown, Text
 from event_router.consumers.sinks.hosts import host_and_port, vetted_address
 from event_router.consumers.sinks.kinds import SinkResources
@@ -65,7 +66,7 @@ class RedisStreamCredentials(Fields):
     password: Secret | None = Field(None, title="Password", repr=False)
 
 
-class RedisStream:
+class RedisStream(Batched):
     """One destination's stream. The client is opened by the first delivery."""
 
     label: ClassVar[str] = "Redis stream"
@@ -92,12 +93,6 @@ class RedisStream:
     @staticmethod
     def shown(config: RedisStreamConfig) -> Shown:
         return Shown(f"{config.server} / {config.stream}")
-
-    async def deliver(self, delivery: Delivery) -> Answer:
-        (result,) = await self.deliver_many([delivery])
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """In one pipeline. A connection that breaks is the trouble of all; it is tried once more,
