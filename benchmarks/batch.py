@@ -121,7 +121,10 @@ async def laid() -> AsyncIterator[System]:
             system = System(env, Path(name), read_settings(env))
             async for _ in initialise(system.settings):
                 pass
-            yield system
+            try:
+                yield system
+            finally:
+                system.stop()
     finally:
         kafka.stop()
         redis.stop()
