@@ -3,6 +3,7 @@
 FastAPI's dependencies and pydantic cost more than all that happens here.
 """
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -31,7 +32,8 @@ from event_router.router.hops.publish import (
     Published,
     new_event,
 )
-from event_router.schemas.errors import EventRouterError, InvalidValue
+from event_router.schemas.cloudevents import NewEvent
+from event_router.schemas.errors import EventRouterError, InvalidValue, Unavailable
 
 PATH = "/api/v1/publish"
 
@@ -79,7 +81,7 @@ class PublishEndpoint:
         try:
             event = new_event(body, self._topics, self._clock(), key)
             self._rates.count(event.tenant)
-            return await self._publish(event)
+            return await self._told_in_any_case(event)
         except msgspec.ValidationError as error:
             raise invalid(mistakes_of(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -92,6 +94,14 @@ class PublishEndpoint:
             headers = {"retry-after": f"{unknown.retry_after or _RETRY_AFTER:.0f}"}
             message = "outcome unknown: retry with this id"
             raise Refusal(503, message, {"id": unknown.event_id}, headers) from unknown
+
+    async def _told_in_any_case(self, event: NewEvent) -> Published:
+        """A server that stops cancels what takes it too long: who asked still gets an answer, and
+        the id to ask again with."""
+        try:
+            return await self._publish(event)
+        except asyncio.CancelledError:
+            raise OutcomeUnknown(event.id, Unavailable("stopping", "the server stops")) from None
 
 
 def _key_of(scope: Scope) -> str | None:

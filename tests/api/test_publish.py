@@ -10,6 +10,7 @@ from event_router.router.decisions.sighting import sighting_of
 from event_router.schemas.decode import decode_event
 from event_router.schemas.errors import Unavailable
 from tests.api.world import NoDirectory, World, a_settings, publish_body
+from tests.waiting import until
 
 
 async def test_an_accepted_event_lies_in_kafka_byte_for_byte(world: World) -> None:
@@ -200,6 +201,15 @@ async def test_without_an_acknowledgement_the_outcome_is_unknown(world: World) -
     assert world.producer.deadlines == [10.0]
     world.producer.down = False
     assert not (await world.client.post("publish", json=publish_body(id="e1"))).json()["duplicate"]
+
+
+async def test_a_server_that_stops_still_answers_with_the_id_to_retry_with(world: World) -> None:
+    world.producer.silent = True
+    asking = asyncio.create_task(world.client.post("publish", json=publish_body(id="e1")))
+    await until(lambda: world.producer.deadlines == [10.0])
+    asking.cancel()
+    answer = await asking
+    assert (answer.status_code, answer.json()["data"]) == (503, {"id": "e1"})
 
 
 async def test_an_unknown_outcome_names_the_id_that_was_made(world: World) -> None:

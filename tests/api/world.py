@@ -1,5 +1,6 @@
 """The API over ports in memory, which tests can break."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,11 +48,13 @@ class Clock:
 
 
 class Producer:
-    """A broker that can be down: then nobody knows what became of a message."""
+    """A broker that can be down: then nobody knows what became of a message. Or `silent`: then it
+    isn't even told."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self.broker = broker
         self.down = False
+        self.silent = False
         self.deadlines: list[float | None] = []
 
     async def send(
@@ -60,6 +63,8 @@ class Producer:
         self.deadlines.append(deadline)
         if self.down:
             raise Unavailable("kafka", "no acknowledgement")
+        if self.silent:
+            await asyncio.Event().wait()
         return await self.broker.send(messages, deadline)
 
     async def aclose(self) -> None:
