@@ -17,8 +17,10 @@ from benchmarks.document import write_between_markers
 from tests.conservation.faults import FAULTS
 from tests.conservation.retry_burst import Burst
 from tests.conservation.storm import Now, Result
+from tests.conservation.verdict import lost
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
+SHOWN = 30
 EVERY = 15.0  # seconds between lines where there is no terminal
 
 
@@ -68,7 +70,8 @@ def totals(result: Result) -> list[tuple[str, str]]:
         ("deliveries owed", f"{len(ledger.owed):,}"),
         ("delivered", f"{len(ledger.taken):,}"),
         ("dead, rightly", dead or "none"),
-        ("problems: lost, wrong, unlogged …", f"{len(result.problems):,}"),
+        ("lost", f"{lost(ledger, result.logged):,}"),
+        ("problems, losses among them", f"{len(result.problems):,}"),
         ("delivered again, around a kill", f"{again.around_kills.total():,}"),
         ("published again after Redis forgot the id", f"{again.published:,}"),
         ("delivered again, otherwise", f"{len(again.other):,} ({share:.2%})"),
@@ -105,8 +108,10 @@ def show(result: Result) -> None:
     console.print(faults, figures)
     for line in result.repeats.other[:10]:
         console.print(f"again: {line}", highlight=False, markup=False)
-    for line in result.problems:
+    for line in result.problems[:SHOWN]:
         console.print(f"PROBLEM {line}", highlight=False, style="red", markup=False)
+    if more := result.problems[SHOWN:]:
+        console.print(f"… and {len(more):,} more problems")
     if not result.problems:
         console.print("nothing was lost")
 
