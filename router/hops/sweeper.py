@@ -37,15 +37,20 @@ class Sweeper:
     _next: int = 0
 
     async def run(self) -> None:
+        """Until it is cancelled."""
         while True:
+            why = ""
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._keep_sweeping(), name="sweep: pass")
                     group.create_task(self.sweep.refills.run(), name="sweep: refill")
-            except* Unavailable as group_of_troubles:
-                why = "; ".join(map(str, group_of_troubles.exceptions))
-                log.warning("sweep.postponed", extra={"why": why})
-                await self.pause(self.pace.check)
+            except* Unavailable as troubles:
+                why = "; ".join(map(str, troubles.exceptions))
+            # A group that was cancelled while a task of its raised tells of the task alone.
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError
+            log.warning("sweep.postponed", extra={"why": why})
+            await self.pause(self.pace.check)
 
     async def _keep_sweeping(self) -> None:
         while True:

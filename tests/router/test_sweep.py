@@ -1,6 +1,8 @@
 """What sweep decides by itself; `tests/test_storms.py` has the order of its steps."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,12 +15,13 @@ from event_router.router.decisions.retry import RetryPolicy
 from event_router.router.hops.orphans import SweepCounts, SweepPace, next_attempt
 from event_router.router.hops.progress import passed, progress_of, reached, shrunk
 from event_router.router.hops.sweep import Sweep
+from event_router.router.hops.sweeper import Sweeper
 from event_router.router.schedule.layout import Bounds
 from event_router.router.store.log_ports import DeliveryRef, Unsettled
 from event_router.router.store.memory_log import MemoryLog
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.delivery import Delivery
-from event_router.schemas.errors import Answer
+from event_router.schemas.errors import Answer, Unavailable
 from event_router.schemas.record import Record
 from tests.contracts.schedules import delivery
 from tests.loop import Receiver, World, destination, unavailable
@@ -255,3 +258,27 @@ def test_what_the_schedule_has_no_room_for_comes_as_there_is_some() -> None:
     assert counts.parked > 200
     assert max(world.receiver.received.values()) == 1
     assert took < 300
+
+
+class _Stubborn:
+    """Tells of trouble, as clients do that are cancelled while they connect."""
+
+    async def intact(self) -> bool:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Unavailable("kafka_unreachable", "cancelled") from None
+        return True
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_it_ends_when_it_is_cancelled_in_the_middle_of_trouble() -> None:
+    sweep: Any = SimpleNamespace(schedule=_Stubborn(), refills=_Stubborn())
+    running = asyncio.create_task(Sweeper(sweep, lambda: 0).run())
+    await asyncio.sleep(0.01)
+    running.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await running
