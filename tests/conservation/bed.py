@@ -183,7 +183,7 @@ async def _make_destinations(
 def _fields(destination: Destination, receiver: Receiver | None) -> DestinationFields:
     least = destination.at_least
     return DestinationFields(
-        type="webhook" if receiver else "aws_sqs",
+        type="webhook" if receiver else "carrier_pigeon",
         topics=destination.topics,
         config={"url": receiver.url} if receiver else {},
         credentials={"secret": SECRET},
