@@ -24,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_A_LINE_EACH = 250  # columns, for grep and the like
+
 app.add_typer(cli_dead.app, name="dead")
 app.add_typer(cli_secrets.app, name="secrets")
 
@@ -129,10 +131,10 @@ def settings() -> None:
     table = Table(box=None)
     table.add_column("variable", no_wrap=True)
     table.add_column("value", overflow="fold")
-    table.add_column("what it is")
+    table.add_column("what it is", overflow="fold")
     for row in describe_settings(read_settings()):
         table.add_row(*row)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _A_LINE_EACH).print(table)
 
 
 @app.command()
