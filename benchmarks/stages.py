@@ -155,12 +155,13 @@ async def _log(world: World, records: list[Record]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.stages", description=__doc__.split("\n")[0])
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
+    given = parser.parse_args()
     found = uvloop.run(stages())
     table = Table("stage", "µs of CPU a delivery", title=f"{SIZE} B, batches of {BATCH}")
     for stage in found:
         table.add_row(stage.name, f"{stage.cpu:.1f}")
     Console().print(table)
-    if parser.parse_args().write:
+    if given.write:
         rows = [f"| {stage.name} | {stage.cpu:.1f} |" for stage in found]
         head = ["| stage | µs of CPU a delivery |", "|---|---|"]
         write_between_markers(DOCUMENT, "stages", "\n".join(head + rows))
