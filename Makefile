@@ -41,14 +41,17 @@ clean: ## remove what the targets made
 	rm -rf $(VENV) .links build *.egg-info
 
 # One stamp per pyproject.toml: changed dependencies are installed at the next call.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.12 …" % sys.version_info[:2])'
 	@echo "setting up $(VENV) (a minute or two, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@# The versions of the lock, without which pip looks for some that fit for half an hour.
+	@sed -n 's/^\([A-Za-z0-9._-]*==[^ ;\\]*\).*/\1/p' requirements.lock >$(VENV)/constraints.txt
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
-	  --editable '.[embedded,sinks]' --group dev 2>&1 | tee $(VENV)/install.txt \
+	  --constraint $(VENV)/constraints.txt --editable '.[embedded,sinks]' --group dev 2>&1 \
+	  | tee $(VENV)/install.txt \
 	  | awk '/^(Collecting|Obtaining|Installing)/ {printf "."; fflush()} END {print ""}'
 	@$(BIN)/python -c 'import event_router.router.cli' || (cat $(VENV)/install.txt; exit 1)
 	@touch $(STAMP)
