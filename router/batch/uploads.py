@@ -14,8 +14,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -74,7 +74,10 @@ class Uploads:
     async def put(self, binding: Binding, name: str, body: AsyncIterator[bytes]) -> str:
         """The stored name of a whole file, once it is on the disk."""
         stored = _stored_name(name)
-        await self._receive(self._folder(binding), body, lambda _: stored)
+        folder = self._folder(binding)
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        async with self._received(folder, body) as (written, _):
+            await asyncio.to_thread(written.replace, folder / stored)
         return stored
 
     async def put_part(
@@ -84,12 +87,16 @@ class Uploads:
         folder = self._parts(binding, upload)
         if not 1 <= number <= MOST_PARTS:
             raise InvalidValue("part_number", number, f"between 1 and {MOST_PARTS}")
-        before = [path for path, part in _parts_in(folder) if part.number == number]
-        path = await self._receive(folder, body, lambda etag: f"{number}.{etag}")
-        for old in before:
-            if old != path:
-                old.unlink(missing_ok=True)
-        return _part_of(path)
+        try:
+            async with self._received(folder, body) as (written, etag):
+                # Nothing is awaited here: of two that come together, the later one stays.
+                for old in [path for path, part in _parts_in(folder) if part.number == number]:
+                    old.unlink(missing_ok=True)
+                size = written.stat().st_size
+                written.replace(folder / f"{number}.{etag}")
+        except FileNotFoundError:
+            raise NoSuchUpload(f"the upload {upload} was completed meanwhile") from None
+        return Part(number, etag, size)
 
     def begin(self, binding: Binding, name: str) -> tuple[str, str]:
         """The upload's id, and the stored name that the file is going to have."""
@@ -112,11 +119,20 @@ class Uploads:
         Raises NoSuchUpload; InvalidValue when `parts` aren't those that arrived, from 1 on.
         """
         target = self._folder(binding) / _checked_stored(stored)
-        if target.exists():
-            return stored
-        folder = self._parts(binding, upload)
-        if (folder / "name").read_text() != stored:
-            raise NoSuchUpload(f"the upload {upload} is of another file")
+        try:
+            if not target.exists():
+                self._complete(self._parts(binding, upload), target, parts)
+        except (FileNotFoundError, NoSuchUpload, InvalidValue) as error:
+            if target.exists():  # by a second call, which has taken the parts away
+                return stored
+            if isinstance(error, FileNotFoundError):
+                raise NoSuchUpload(f"the upload {upload} is of another file") from error
+            raise
+        return stored
+
+    def _complete(self, folder: Path, target: Path, parts: Sequence[tuple[int, str]]) -> None:
+        if (folder / "name").read_text() != target.name:
+            raise NoSuchUpload(f"the upload {folder.stem} is of another file")
         here = {(part.number, part.etag): path for path, part in _parts_in(folder)}
         wanted = sorted(parts)
         if [number for number, _ in wanted] != list(range(1, len(here) + 1)):
@@ -125,8 +141,7 @@ class Uploads:
         if missing:
             raise InvalidValue("parts", missing[0], "a part that arrived, with its ETag")
         self._join([here[each] for each in wanted], target)
-        shutil.rmtree(folder)
-        return stored
+        shutil.rmtree(folder, ignore_errors=True)
 
     def find(self, binding: Binding, stored: str) -> Path:
         """Raises NoSuchUpload."""
@@ -155,12 +170,13 @@ class Uploads:
 
     def size(self) -> int:
         """Of all files, whole and in parts, and of what is being written."""
-        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+        files = (Path(folder, name) for folder, _, names in os.walk(self.root) for name in names)
+        return sum(found.st_size for found in map(_stat, files) if found is not None)
 
     def _kept(self) -> Iterator[Path]:
         if self.root.exists():
             for folder in self.root.iterdir():
-                yield from folder.iterdir()
+                yield from list(folder.iterdir())
 
     def _folder(self, binding: Binding) -> Path:
         return self.root / binding.folder
@@ -171,23 +187,17 @@ class Uploads:
             raise NoSuchUpload(f"no upload {upload!r} was begun for this project and model")
         return folder
 
-    async def _receive(
-        self, folder: Path, body: AsyncIterator[bytes], name: Callable[[str], str]
-    ) -> Path:
-        room = min(PART_BYTES, await asyncio.to_thread(self._room_in, folder))
+    @asynccontextmanager
+    async def _received(
+        self, folder: Path, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[tuple[Path, str]]:
+        """A file with the body in it, to be given a name, and its hash."""
+        left = self.max_bytes - await asyncio.to_thread(self.size)
         written = folder / f".{_random(12)}"
         try:
-            etag = await _write(written, body, room)
-            path = folder / name(etag)
-            await asyncio.to_thread(written.replace, path)
+            yield written, await _write(written, body, min(PART_BYTES, left))
         finally:
             written.unlink(missing_ok=True)
-        return path
-
-    def _room_in(self, folder: Path) -> int:
-        """How many bytes more there may be; the folder is there."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self.max_bytes - self.size()
 
     def _join(self, paths: Sequence[Path], target: Path) -> None:
         joined = target.parent / f".{_random(12)}"
@@ -240,18 +250,24 @@ def _on_disk(path: Path) -> Iterator[BinaryIO]:
 
 def _parts_in(folder: Path) -> Iterator[tuple[Path, Part]]:
     for path in folder.iterdir():
-        if path.name[0].isdigit():
-            yield path, _part_of(path)
-
-
-def _part_of(path: Path) -> Part:
-    number, _, etag = path.name.partition(".")
-    return Part(int(number), etag, path.stat().st_size)
+        found = _stat(path) if path.name[0].isdigit() else None
+        if found is not None:
+            number, _, etag = path.name.partition(".")
+            yield path, Part(int(number), etag, found.st_size)
 
 
 def _touched(path: Path) -> float:
     """When it, or what is in it, was last written."""
-    return max(each.stat().st_mtime for each in (path, *path.glob("*")))
+    found = map(_stat, (path, *path.glob("*")))
+    return max((one.st_mtime for one in found if one is not None), default=0.0)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """None when it is gone: files come and go while others are looked at."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def _stored_name(name: str) -> str:
