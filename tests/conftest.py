@@ -73,6 +73,12 @@ def pubsub() -> Iterator[services.Pubsub]:
 
 
 @pytest.fixture(scope="session")
+def service_bus() -> Iterator[services.ServiceBus]:
+    """A peer that speaks as Azure Service Bus does, as its emulator and behind TLS."""
+    yield from _running(services.service_bus)
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[services.Redis]:
     """Redis, as it was left: `redis_url` is what most tests want."""
     yield from _running(services.redis)

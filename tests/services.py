@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -29,6 +30,7 @@ import redis as redis_client
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
+from tests import servicebus
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
@@ -624,7 +626,7 @@ def pubsub() -> Pubsub:
     """An in-memory Pub/Sub of our own."""
     program = pubsub_program()
     home = Path(tempfile.mkdtemp(prefix="pubsub-", dir=workspace()))
-    certificate, key, ca_file = _pubsub_keys(home)
+    certificate, key, ca_file = _localhost_keys(home)
     private, public = _account_key()
     (home / "account.pem").write_bytes(public)
     plain, secure, http = (free_port() for _ in range(3))
@@ -670,7 +672,7 @@ def _account_key() -> tuple[bytes, bytes]:
     return private, key.public_key().public_bytes(pem, public)
 
 
-def _pubsub_keys(home: Path) -> tuple[Path, Path, Path]:
+def _localhost_keys(home: Path) -> tuple[Path, Path, Path]:
     import trustme
 
     authority = trustme.CA()
@@ -680,6 +682,45 @@ def _pubsub_keys(home: Path) -> tuple[Path, Path, Path]:
     issued.cert_chain_pems[0].write_to_path(certificate)
     authority.cert_pem.write_to_path(ca_file)
     return certificate, key, ca_file
+
+
+# Azure Service Bus ----------------------------------------------------------------------------
+
+
+@dataclass
+class ServiceBus(Service):
+    """A peer that speaks AMQP 1.0 as Service Bus does: `plain` as its emulator, `secure` with TLS
+    for localhost, by the authority `ca_file`. Its queues are at `http`."""
+
+    plain: str
+    secure: str
+    http: str
+    ca_file: Path
+
+    def connection_string(self, server: str = "", key: str = servicebus.KEY) -> str:
+        """As the portal shows it; of the emulator without a `server`."""
+        emulator = "" if server else ";UseDevelopmentEmulator=true"
+        name = f"SharedAccessKeyName={servicebus.KEY_NAME};SharedAccessKey={key}"
+        return f"Endpoint=sb://{server or self.plain}/;{name}{emulator}"
+
+
+def service_bus() -> ServiceBus:
+    """A peer of our own."""
+    home = Path(tempfile.mkdtemp(prefix="servicebus-", dir=workspace()))
+    certificate, key, ca_file = _localhost_keys(home)
+    plain, secure, http = (free_port() for _ in range(3))
+    process = Process(
+        home.name,
+        [
+            sys.executable, str(ROOT / "tests" / "servicebus.py"),
+            *(f"{HOST}:{port}" for port in (plain, secure, http)), str(certificate), str(key),
+        ],
+        ready=lambda _: answers(http) and answers(plain) and answers(secure),
+    )  # fmt: skip
+    process.start()
+    return ServiceBus(
+        process, f"{HOST}:{plain}", f"localhost:{secure}", f"http://{HOST}:{http}", ca_file
+    )
 
 
 # PostgreSQL -----------------------------------------------------------------------------------

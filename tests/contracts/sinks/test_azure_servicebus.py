@@ -1,0 +1,132 @@
+"""Queues of a peer that speaks AMQP 1.0 as Azure Service Bus does: with TLS, and as an emulator."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from event_router.consumers.sinks.kinds import load_sinks
+from event_router.consumers.testing import (
+    Arrived,
+    BatchContract,
+    SinkCase,
+    Trouble,
+    a_delivery,
+    a_destination,
+    local_resources,
+    refusing_port,
+    silent_port,
+)
+from event_router.schemas.errors import Unavailable
+from tests import services
+from tests.servicebus import LARGEST
+
+
+def arrived_as(message: dict[str, Any]) -> Arrived:
+    told = message["properties"]
+    data = base64.b64decode(message["data"])
+    return Arrived(data, told["event-id"], message["subject"], message["content_type"], told)
+
+
+@pytest.fixture
+async def queue(service_bus: services.ServiceBus) -> AsyncIterator[tuple[str, httpx.AsyncClient]]:
+    """Its name, and what shows it."""
+    name = services.unique("q")
+    async with httpx.AsyncClient(base_url=service_bus.http) as client:
+        (await client.put(name)).raise_for_status()
+        yield name, client
+
+
+async def case_on(
+    service_bus: services.ServiceBus, server: str, queue: tuple[str, httpx.AsyncClient]
+) -> AsyncIterator[SinkCase]:
+    name, client = queue
+    emulator = "" if server else ";UseDevelopmentEmulator=true"
+
+    def credentials(text: str) -> dict[str, str]:
+        return {"connection_string": text}
+
+    async def arrived() -> list[Arrived]:
+        return [arrived_as(message) for message in (await client.get(name)).json()]
+
+    async with AsyncExitStack() as stack:
+        silent = await stack.enter_async_context(silent_port())
+        refusing = stack.enter_context(refusing_port())
+        config = {"name": name}
+
+        def elsewhere(port: int) -> dict[str, str]:
+            return credentials(service_bus.connection_string(f"localhost:{port}") + emulator)
+
+        troubles = {
+            "wrong_credentials": Trouble(
+                credentials=credentials(
+                    service_bus.connection_string(server, key="YS13cm9uZy1ndWVzcw==")
+                )
+            ),
+            "missing_target": Trouble({"name": "nobodys"}),
+            "refused_connection": Trouble(credentials=elsewhere(refusing)),
+            "time_out": Trouble(credentials=elsewhere(silent), seconds=0.5),
+            "throttling": Trouble({"name": "throttled"}, seconds=20),
+            "too_large": Trouble(delivery=a_delivery(data=b"x" * (LARGEST + 1))),
+        }
+        given = credentials(service_bus.connection_string(server))
+        yield SinkCase(config, arrived, troubles, given)
+
+
+class TestServiceBus(BatchContract):
+    type = "azure_servicebus"
+
+    @pytest.fixture
+    async def case(
+        self,
+        service_bus: services.ServiceBus,
+        queue: tuple[str, httpx.AsyncClient],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> AsyncIterator[SinkCase]:
+        monkeypatch.setenv("SSL_CERT_FILE", str(service_bus.ca_file))
+        async for case in case_on(service_bus, service_bus.secure, queue):
+            yield case
+
+
+async def code_of(name: str, connection_string: str) -> str:
+    destination = a_destination(
+        "azure_servicebus", {"name": name}, {"connection_string": connection_string}
+    )
+    async with local_resources() as resources:
+        sink = load_sinks().open(destination, resources)
+        try:
+            return (await sink.deliver(a_delivery())).code
+        except Unavailable as trouble:
+            return trouble.code
+        finally:
+            await sink.aclose()
+
+
+async def test_an_emulator_is_spoken_to_without_tls(
+    service_bus: services.ServiceBus, queue: tuple[str, httpx.AsyncClient]
+) -> None:
+    name, client = queue
+    assert await code_of(name, service_bus.connection_string()) == "OK"
+    (arrived,) = (await client.get(name)).json()
+    assert arrived["id"] == "one/evt_1/0"
+
+
+async def test_a_certificate_that_nobody_knows_is_said(service_bus: services.ServiceBus) -> None:
+    assert await code_of("any", service_bus.connection_string(service_bus.secure)) == "tls_error"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("forbidden", "permission_denied"),
+        ("full", "throttled"),
+        ("disabled", "service_unavailable"),
+    ],
+)
+async def test_other_refusals_have_their_codes(
+    service_bus: services.ServiceBus, name: str, code: str
+) -> None:
+    assert await code_of(name, service_bus.connection_string()) == code
