@@ -15,12 +15,13 @@ class Unknown(Exception):
 
 
 def chosen(names: str, database: Database) -> list[Fault]:
-    """The faults in a comma-separated list; of `all`, those that go with the database. Raises
-    Unknown."""
-    if names == "all":
-        found = [one for one in FAULTS.values() if one.only in (None, database)]
-    else:
-        found = [_named(name.strip(), database) for name in names.split(",")]
+    """The faults in a comma-separated list, without those that it has a `-` before; `all` are
+    those that go with the database. Raises Unknown."""
+    listed = [name.strip() for name in names.split(",")]
+    without = {_named(name[1:], database).name for name in listed if name.startswith("-")}
+    found = [] if "all" not in listed else [*FAULTS.values()]
+    found = [one for one in found if one.only in (None, database) and one.name not in without]
+    found += [_named(one, database) for one in listed if one != "all" and not one.startswith("-")]
     if lacking := sorted({one.needs for one in found if one.needs}):
         raise Unknown(f"install {', '.join(lacking)}, or leave out the faults that need it")
     return found
