@@ -12,7 +12,7 @@ from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from event_router.consumers.kafka import KafkaConfig, ours
+from event_router.consumers.kafka import LEAVE_PATIENCE, KafkaConfig, ours
 from event_router.consumers.watermark import Partition
 
 
@@ -168,7 +168,9 @@ class _Lookup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._consumer.stop()
+        with suppress(kafka_errors.KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(LEAVE_PATIENCE):
+                await self._consumer.stop()
 
 
 def _check(errors: Iterable[Sequence[Any]]) -> None:

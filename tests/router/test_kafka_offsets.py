@@ -1,0 +1,25 @@
+"""What sweep asks Kafka for."""
+
+import asyncio
+
+import pytest
+
+from event_router.router.kafka_offsets import KafkaOffsets
+from event_router.schemas.errors import Unavailable
+from tests.kafka_clients import config_of
+from tests.services import Kafka, unique
+
+
+async def test_a_question_that_nobody_answers_is_given_up(faulty_kafka: Kafka) -> None:
+    """Without an end of its own, one outage of Kafka could keep sweep waiting for ever."""
+    topic = unique()
+    await faulty_kafka.make_topics({topic: 1})
+    offsets = KafkaOffsets(config_of(faulty_kafka), patience=1.0)
+    assert await offsets.ends(topic) == {(topic, 0): 0}
+    faulty_kafka.pause()
+    try:
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(15):
+                await offsets.ends(topic)
+    finally:
+        faulty_kafka.resume()
