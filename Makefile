@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PEERS  := $(VENV)/.peers
 LINKS  := .links/event_router/client
 
 .DEFAULT_GOAL := help
@@ -15,7 +16,7 @@ help: ## list the targets
 run: $(STAMP) ## the whole router with a demo, in the terminal; Ctrl-C stops it
 	@$(BIN)/router up --demo
 
-test: $(STAMP) ## every test, the live ones on the services that are found
+test: $(STAMP) $(PEERS) ## every test, the live ones on the services that are found
 	@$(BIN)/python -m tests.services
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -55,6 +56,11 @@ $(STAMP): pyproject.toml requirements.lock
 	  | awk '/^(Collecting|Obtaining|Installing)/ {printf "."; fflush()} END {print ""}'
 	@$(BIN)/python -c 'import event_router.router.cli' || (cat $(VENV)/install.txt; exit 1)
 	@touch $(STAMP)
+
+# Compiled: needs a C compiler, Python's headers and those of OpenSSL.
+$(PEERS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group peers
+	@touch $(PEERS)
 
 # mypy and import-linter look for the package as a folder; the tree has three, and the client's
 # is a part of the router's.

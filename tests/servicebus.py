@@ -3,6 +3,8 @@ first, then messages and batches of them for queues. On Qpid Proton, in a proces
 
     python tests/servicebus.py PLAIN SECURE HTTP CERTIFICATE KEY
 
+The shared access key is in the environment: SERVICE_BUS_KEY_NAME, SERVICE_BUS_KEY.
+
 HTTP makes a queue (PUT) and shows what it has (GET). Queues named after a trouble are in it.
 """
 
@@ -10,6 +12,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import sys
 import threading
 import time
@@ -22,7 +25,8 @@ from proton import Condition, Data, Delivery, Endpoint, Message
 from proton.handlers import MessagingHandler
 from proton.reactor import Container
 
-KEY_NAME, KEY = "router", "c2VjcmV0IGtleSBvZiB0aGUgdGVzdHM="
+KEY_NAME = os.environ.get("SERVICE_BUS_KEY_NAME", "")
+KEY = os.environ.get("SERVICE_BUS_KEY", "")
 LARGEST = 256 * 1024
 DATA = 0x75
 """The code of a section of data."""

@@ -30,7 +30,6 @@ import redis as redis_client
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
-from tests import servicebus
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
@@ -687,6 +686,9 @@ def _localhost_keys(home: Path) -> tuple[Path, Path, Path]:
 # Azure Service Bus ----------------------------------------------------------------------------
 
 
+SERVICE_BUS_KEY_NAME, SERVICE_BUS_KEY = "router", "c2VjcmV0IGtleSBvZiB0aGUgdGVzdHM="
+
+
 @dataclass
 class ServiceBus(Service):
     """A peer that speaks AMQP 1.0 as Service Bus does: `plain` as its emulator, `secure` with TLS
@@ -697,10 +699,10 @@ class ServiceBus(Service):
     http: str
     ca_file: Path
 
-    def connection_string(self, server: str = "", key: str = servicebus.KEY) -> str:
+    def connection_string(self, server: str = "", key: str = SERVICE_BUS_KEY) -> str:
         """As the portal shows it; of the emulator without a `server`."""
         emulator = "" if server else ";UseDevelopmentEmulator=true"
-        name = f"SharedAccessKeyName={servicebus.KEY_NAME};SharedAccessKey={key}"
+        name = f"SharedAccessKeyName={SERVICE_BUS_KEY_NAME};SharedAccessKey={key}"
         return f"Endpoint=sb://{server or self.plain}/;{name}{emulator}"
 
 
@@ -716,6 +718,7 @@ def service_bus() -> ServiceBus:
             *(f"{HOST}:{port}" for port in (plain, secure, http)), str(certificate), str(key),
         ],
         ready=lambda _: answers(http) and answers(plain) and answers(secure),
+        env={"SERVICE_BUS_KEY_NAME": SERVICE_BUS_KEY_NAME, "SERVICE_BUS_KEY": SERVICE_BUS_KEY},
     )  # fmt: skip
     process.start()
     return ServiceBus(

@@ -19,6 +19,7 @@ Wrong credentials and missing targets are tried again: people mend them.
 """  # noqa: E501  a table
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -29,6 +30,7 @@ from event_router.consumers.sinks.fields import TOLD
 from event_router.schemas.errors import Answer, TooLarge, Unavailable
 
 LONGEST_DETAIL = 1000
+SHORTEST_KEY = 20
 
 
 class Troubles:
@@ -38,7 +40,8 @@ class Troubles:
         fields = type(credentials).model_fields
         hidden = [name for name in fields if not fields[name].repr and name not in TOLD]
         values = [str(getattr(credentials, name)) for name in hidden]
-        self._secrets = sorted((value for value in values if len(value) > 2), key=len, reverse=True)
+        secrets = {value for value in values if len(value) > 2}.union(*map(_keys_in, values))
+        self._secrets = sorted(secrets, key=len, reverse=True)
 
     def unavailable(
         self, code: str, detail: object = "", *, retry_after: float | None = None
@@ -74,3 +77,15 @@ class Troubles:
             raise self.of_network(error) from error
         except OSError as error:
             raise self.of_network(error) from error
+
+
+# The parts of a connection string, `Name=value;…`, and the texts of a JSON object.
+_PARTS = re.compile(r'(?<==)[^;]+|(?<=")(?:[^"\\]|\\.)+(?=")')
+
+
+def _keys_in(secret: str) -> set[str]:
+    """What is long enough for a key among the parts of a secret that has some, as it stands there
+    and line by line: a library may show one without the rest."""
+    found = {part.replace("\\n", "\n") for part in _PARTS.findall(secret)}
+    lines = {line for part in found for line in part.splitlines()}
+    return {text for text in found | lines if len(text) >= SHORTEST_KEY and " " not in text}
