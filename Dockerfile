@@ -4,7 +4,7 @@ RUN python -m venv /venv
 WORKDIR /src
 COPY requirements.lock ./
 RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY router router
 COPY consumers consumers
 COPY schemas schemas
