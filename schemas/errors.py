@@ -115,5 +115,8 @@ def without_login(text: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = without_login(repr(value))
+    try:
+        text = without_login(repr(value))
+    except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+        text = f"a {type(value).__name__} that can't be written"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

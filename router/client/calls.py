@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 
@@ -57,7 +58,7 @@ def publish(
     unless they are given.
     """
     body = {
-        "id": new_id() if id is None else id,
+        "id": new_id() if id is None else _id("id", id),
         "tenant_id": tenant_id,
         "destination_id": destination_id,
         "topic": topic,
@@ -94,7 +95,7 @@ def publish_event(
         raise BadArgument("event_id", None, "the id of the event that is updated")
     body = {
         "event": mapping("event", event),
-        "event_id": new_id() if event_id is None else event_id,
+        "event_id": new_id() if event_id is None else _id("event_id", event_id),
         "id_field": None,
         "is_update": update_event,
         "event_timestamp": _time(event_timestamp, None if dry_run else written),
@@ -225,6 +226,18 @@ def _job(request: Request, retries: Retries) -> Call[Job]:
 
 def _done(request: Request, retries: Retries) -> Call[None]:
     yield from retried(request, retries)
+
+
+def _id(field: str, value: Any) -> str:
+    """As it travels. Raises BadArgument for what a frame has where an id is missing (NaN, NA, an
+    empty text): another id would be made of it at each try, and a retry would be another event."""
+    try:
+        sent = value if isinstance(value, str | int | UUID) else plain(value)
+    except TypeError:
+        sent = None
+    if isinstance(sent, bool) or not isinstance(sent, str | int | UUID) or sent == "":
+        raise BadArgument(field, value, "an id: a text, a whole number or a UUID")
+    return str(sent)
 
 
 def _time(value: Any, written: TimestampFormat | None) -> Any:

@@ -52,14 +52,14 @@ async def run_async(call: Call[T], http: httpx.AsyncClient) -> T:
 
 def _take(effect: Effect, http: httpx.Client) -> Any:
     if isinstance(effect, Request):
-        with _ours():
+        with _ours(http):
             return _answer(http.send(_built(http, effect)))
     return time.sleep(effect.seconds) if isinstance(effect, Pause) else effect.do()
 
 
 async def _take_async(effect: Effect, http: httpx.AsyncClient) -> Any:
     if isinstance(effect, Request):
-        with _ours():
+        with _ours(http):
             return _answer(await http.send(_built(http, effect)))
     if isinstance(effect, Pause):
         return await asyncio.sleep(effect.seconds)
@@ -76,11 +76,11 @@ async def _in_a_thread(do: Callable[[], Any]) -> Any:
         raise
 
 
-def base_url(url: str) -> httpx.URL:
+def base_url(url: object) -> httpx.URL:
     """Where the router is, with or without `/api/v1`, as Outpost's clients have it; raises
     BadArgument."""
     try:
-        read = httpx.URL(url.rstrip("/").removesuffix(_SUFFIX))
+        read = httpx.URL(str(url).rstrip("/").removesuffix(_SUFFIX))
         if read.scheme in ("http", "https") and read.host:
             return read
     except httpx.InvalidURL:
@@ -88,9 +88,11 @@ def base_url(url: str) -> httpx.URL:
     raise BadArgument("url", url, "the router's URL, such as http://127.0.0.1:3333")
 
 
-def bearer(api_key: str) -> dict[str, str]:
+def bearer(api_key: object) -> dict[str, str]:
     """The header that opens the API; raises BadArgument, without the key, for one that can't."""
-    if not api_key.isascii() or not api_key.isprintable() or not api_key:
+    if not isinstance(api_key, str) or not api_key:
+        raise BadArgument("api_key", api_key, "the router's ROUTER_API_KEY")
+    if not api_key.isascii() or not api_key.isprintable():
         raise BadArgument("api_key", "***", "a key: printable ASCII")
     return {"authorization": f"Bearer {api_key}"}
 
@@ -114,12 +116,18 @@ def _answer(response: httpx.Response) -> Answer:
     return Answer(response.status_code, response.content, headers)
 
 
+def _place(url: httpx.URL) -> str:
+    """Without the user and the password that a URL may have."""
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
 @contextmanager
-def _ours() -> Iterator[None]:
+def _ours(http: httpx.Client | httpx.AsyncClient) -> Iterator[None]:
     """Foreign errors become ours."""
     try:
         yield
     except httpx.TimeoutException as error:
         raise NoAnswer("timeout", str(error) or type(error).__name__) from error
     except httpx.RequestError as error:
-        raise NoAnswer("unreachable", str(error) or type(error).__name__) from error
+        why = str(error) or type(error).__name__
+        raise NoAnswer("unreachable", f"{_place(http.base_url)}: {why}") from error

@@ -79,3 +79,16 @@ def test_what_has_no_place_in_json_is_refused_by_name(value: Any) -> None:
 def test_a_row_that_cant_be_written_is_named() -> None:
     with pytest.raises(BadArgument, match="row 12: "):
         encode_lines([{"a": 1}, {"a": object()}], 11)
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("value", [_nested(5_000), {"a": 10**5_000}], ids=["depth", "digits"])
+def test_what_can_be_neither_encoded_nor_shown_is_refused_all_the_same(value: Any) -> None:
+    with pytest.raises(BadArgument, match=r"^data: a dict that can't be written is not JSON"):
+        encode(value)
