@@ -65,7 +65,12 @@ def _sqlite_engine(url: URL, sizes: dict[str, Any]) -> Engine:
         raise InvalidValue(
             "database", url.database, "the path of a file: sqlite:////var/lib/router/log.sqlite"
         )
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"a folder that can be made ({error.strerror}): ROUTER_DATA_DIR says where it lies"
+        raise InvalidValue("database", str(folder), why) from error
     engine = create_engine(url, connect_args={"timeout": LOCK_WAIT}, **sizes)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
