@@ -90,7 +90,7 @@ async def test_lists_show_what_is_its_own(world: World) -> None:
     assert (await asked(world, "GET", "events/e0")).json()["tenant_id"] == "acme"
 
 
-ADMINISTRATORS = ("/api/v1/publish", "/api/v1/dead")
+ADMINISTRATORS = ("/api/v1/publish", "/api/v1/dead", "/api/v1/jobs", "/v2", "/get_supported")
 IDS = {"tenant_id": "other", "destination_id": "d2", "event_id": "e2", "attempt_id": "a2"}
 BODIES: dict[str, Any] = {
     "/api/v1/publish": publish_body(tenant_id="other"),
