@@ -194,7 +194,7 @@ def _log(name: str, record: Record, error: Exception, failures: int) -> None:
         "failures": failures,
         "error": repr(error),
     }
-    log.warning(name, extra=extra)
+    log.warning(name, extra=extra, exc_info=error)
 
 
 def _is_cancelled() -> bool:
