@@ -31,6 +31,7 @@ from event_router.consumers.testing import a_delivery, a_destination, local_reso
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.errors import Answer
 from tests import services
+from tests.contracts.sinks.aws_server import started
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 DELIVERIES = 1000
@@ -66,6 +67,15 @@ async def gcp_pubsub() -> AsyncIterator[Bed]:
             (await client.put(f"/projects/tests/topics/{topic}")).raise_for_status()
         config = {"project_id": "tests", "topic": topic, "endpoint": found.plain}
         yield Bed(config, {"service_account_json": "{}"})
+
+
+@asynccontextmanager
+async def aws_sqs() -> AsyncIterator[Bed]:
+    with started() as found:
+        client = found.client("sqs")
+        queue = client.create_queue(QueueName=services.unique())["QueueUrl"]
+        client.close()
+        yield Bed({"queue_url": queue}, found.credentials)
 
 
 @asynccontextmanager
@@ -106,6 +116,7 @@ async def file() -> AsyncIterator[Bed]:
 
 
 BEDS: dict[str, Callable[[], AbstractAsyncContextManager[Bed]]] = {
+    "aws_sqs": aws_sqs,
     "file": file,
     "gcp_pubsub": gcp_pubsub,
     "kafka": kafka,

@@ -176,7 +176,7 @@ class Uploads:
     def _kept(self) -> Iterator[Path]:
         if self.root.exists():
             for folder in self.root.iterdir():
-                yield from list(folder.iterdir())
+                yield from _within(folder)
 
     def _folder(self, binding: Binding) -> Path:
         return self.root / binding.folder
@@ -258,8 +258,16 @@ def _parts_in(folder: Path) -> Iterator[tuple[Path, Part]]:
 
 def _touched(path: Path) -> float:
     """When it, or what is in it, was last written."""
-    found = map(_stat, (path, *path.glob("*")))
+    found = map(_stat, (path, *_within(path)))
     return max((one.st_mtime for one in found if one is not None), default=0.0)
+
+
+def _within(folder: Path) -> list[Path]:
+    """None of a file, nor of a folder that is gone."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _stat(path: Path) -> os.stat_result | None:
