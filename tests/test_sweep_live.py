@@ -59,8 +59,8 @@ async def test_what_redis_has_no_room_for_comes_once_there_is_some(
         data = b'{"pad":"' + b"x" * 10_000 + b'"}'
         await here.write(*(binary(topic, f"e{number}", data) for number in range(count)))
         await here.until(lambda: len(here.receiver.got("/d")) >= 10)
-        logs = (here.system.log(role).read_text() for role in ("deliver", "stream"))
-        assert any("schedule.full" in log for log in logs)
+        roles = [here.system.log(role) for role in ("deliver", "stream")]
+        await here.until(lambda: any("schedule.full" in log.read_text() for log in roles))
         here.receiver.down.clear()
         await here.until(lambda: len(here.receiver.delivered("/d")) == count, 150)
         assert set(here.receiver.delivered("/d").values()) == {1}
