@@ -1,0 +1,114 @@
+"""TLS as people enter it: whom a destination trusts, and the certificate that it shows of itself.
+
+A sink's config has `ca_certificate: Certificates | None = CA_CERTIFICATE`, after `tls` if it has
+that; its credentials `client_certificate: Certificates | None = CLIENT_CERTIFICATE` and
+`client_key: ClientKey = CLIENT_KEY`, in this order. All are PEM, as texts.
+"""
+
+import re
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from event_router.consumers.sinks.fields import Secret
+
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_BREAK = re.compile(r"\s|\\n")
+_LINE = 64
+
+
+def tls_context(
+    authorities: str | None, certificate: str | None = None, key: str | None = None
+) -> ssl.SSLContext:
+    """Of a client that checks the server's certificate and name. It trusts `authorities` and
+    nobody else; without them, whom the system trusts. Reads files: keep it for many connections.
+    """
+    context = ssl.create_default_context(cadata=authorities)
+    if certificate and key:
+        _show(context, certificate, key)
+    return context
+
+
+@contextmanager
+def pem_file(*texts: str) -> Iterator[str]:
+    """The path of a file with them, which nobody else may read, for as long as it is needed: some
+    libraries take nothing else."""
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write("".join(texts).encode())
+        file.flush()
+        yield file.name
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    with pem_file(key, certificate) as path:
+        context.load_cert_chain(path, password="")  # else OpenSSL asks at the terminal
+
+
+def _blocks(text: str, *, kind: str) -> str:
+    """The blocks of PEM alone; with line breaks, which a form's field of one line drops, and
+    without the parameters that OpenSSL writes before a key."""
+    found = [(name, _BREAK.sub("", body)) for name, body in _BLOCK.findall(text)]
+    blocks = [(name, body) for name, body in found if not name.endswith("PARAMETERS")]
+    if not blocks or any(not name.endswith(kind) for name, _ in blocks):
+        raise ValueError(f"PEM, -----BEGIN {kind}-----")
+    return "".join(map(_block, *zip(*blocks, strict=True)))
+
+
+def _block(name: str, body: str) -> str:
+    lines = [body[at : at + _LINE] for at in range(0, len(body), _LINE)]
+    return "\n".join((f"-----BEGIN {name}-----", *lines, f"-----END {name}-----", ""))
+
+
+def _certificates(text: str, info: ValidationInfo) -> str:
+    if info.data.get("tls") is False:
+        raise ValueError("left out where tls is false")
+    pem = _blocks(text, kind="CERTIFICATE")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except ssl.SSLError:
+        raise ValueError("one or more certificates as PEM") from None
+    return pem
+
+
+def _client_key(text: str | None, info: ValidationInfo) -> str | None:
+    certificate = info.data.get("client_certificate")
+    if text is None and certificate is None:
+        return None
+    if text is None or certificate is None:
+        raise ValueError("entered together with client_certificate, or neither of them")
+    pem = _blocks(text, kind="PRIVATE KEY")
+    try:
+        _show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, pem)
+    except ssl.SSLError:
+        raise ValueError("the key of client_certificate, as PEM and not encrypted") from None
+    return pem
+
+
+Certificates = Annotated[Secret, AfterValidator(_certificates)]
+"""Certificates as PEM; not where the field `tls` before it is false."""
+
+ClientKey = Annotated[Secret | None, AfterValidator(_client_key)]
+"""The private key of the field `client_certificate` before it, as PEM; both or neither."""
+
+CA_CERTIFICATE: Any = Field(
+    None,
+    title="CA certificate",
+    description="PEM. With TLS: the authority, or several, that the server's certificate has to be"
+    " by; those that the system knows when empty.",
+)
+CLIENT_CERTIFICATE: Any = Field(
+    None,
+    title="Client certificate",
+    description="PEM, with its chain. For servers that ask who comes, over TLS.",
+)
+CLIENT_KEY: Any = Field(
+    None,
+    title="Client key",
+    description="PEM, not encrypted: the client certificate's.",
+    repr=False,
+    validate_default=True,
+)
