@@ -1,7 +1,7 @@
 """Real services for tests: found by a URL in the environment, or started from local programs.
 
 Nothing is skipped: a service that can't be had raises Missing, which says what to install.
-`python -m tests.services` fetches Kafka's jars and builds Pub/Sub's server beforehand.
+`python -m tests.services` fetches jars and builds Pub/Sub's server beforehand.
 """
 
 import atexit
@@ -33,7 +33,6 @@ from event_router.router.child import die_with_parent, free_port
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
-KAFKA_VERSION = "4.3.0"
 HOST = "127.0.0.1"
 CLUSTER_ID = "ZXZlbnQtcm91dGVyLXRlcw"
 
@@ -241,32 +240,61 @@ async def make_topics(
         )
 
 
-def kafka_jars() -> Path:
-    """The folder with Kafka's jars, fetched from Maven Central on the first call."""
-    jars = CACHE / f"kafka-{KAFKA_VERSION}"
-    if jars.is_dir():
-        return jars
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise Missing(
-            "Apache Kafka's jars are fetched with Maven: install it (apt-get install maven), "
-            "or set TEST_KAFKA to the bootstrap servers of a running Kafka"
-        )
-    CACHE.mkdir(exist_ok=True)
-    fetched = Path(tempfile.mkdtemp(prefix="kafka-", dir=CACHE))
-    command = [
-        maven, "-q", "-B", "-f", str(ROOT / "tests" / "kafka" / "pom.xml"),
-        "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fetched}",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        shutil.rmtree(fetched)
-        raise Missing(f"Maven couldn't fetch Apache Kafka's jars:\n{done.stdout[-3000:]}")
-    fetched.chmod(0o755)
-    with contextlib.suppress(OSError):  # another run was faster
-        fetched.rename(jars)
-    return jars
+@dataclass(frozen=True)
+class Jars:
+    """A Java program, as tests/NAME/pom.xml says; `instead` is what one may do without it."""
 
+    title: str
+    name: str
+    version: str
+    instead: str = ""
+
+    def command(self) -> list[str]:
+        """What runs it, but for the class."""
+        java = shutil.which("java")
+        if java is None:
+            raise Missing(
+                f"{self.title} needs Java 17 or newer: install it "
+                f"(apt-get install default-jre-headless){self.instead}"
+            )
+        return [
+            java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+            "-cp", f"{self.folder()}/*",
+        ]  # fmt: skip
+
+    def folder(self) -> Path:
+        """With the jars, fetched from Maven Central on the first call."""
+        jars = CACHE / f"{self.name}-{self.version}"
+        if jars.is_dir():
+            return jars
+        maven = shutil.which("mvn")
+        if maven is None:
+            raise Missing(
+                f"{self.title}'s jars are fetched with Maven: install it "
+                f"(apt-get install maven){self.instead}"
+            )
+        CACHE.mkdir(exist_ok=True)
+        fetched = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=CACHE))
+        command = [
+            maven, "-q", "-B", "-f", str(ROOT / "tests" / self.name / "pom.xml"),
+            "dependency:copy-dependencies", "-DincludeScope=runtime",
+            f"-DoutputDirectory={fetched}",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            shutil.rmtree(fetched)
+            raise Missing(f"Maven couldn't fetch {self.title}'s jars:\n{done.stdout[-3000:]}")
+        fetched.chmod(0o755)
+        with contextlib.suppress(OSError):  # another run was faster
+            fetched.rename(jars)
+        return jars
+
+
+KAFKA = Jars(
+    "Apache Kafka", "kafka", "4.3.0",
+    ", or set TEST_KAFKA to the bootstrap servers of a running Kafka",
+)  # fmt: skip
+ELASTICMQ = Jars("ElasticMQ", "elasticmq", "1.7.1")
 
 _QUICK = {
     # The first assignment takes 10-60 ms instead of 3 s, a takeover after SIGKILL 0.9 s.
@@ -375,19 +403,10 @@ def another_broker(kafka: Kafka) -> Kafka:
 def _kafka_node(properties_of: Callable[[Path], str], *formatting: str) -> Process:
     """A node with these properties, given its folder for data; running. `formatting` are options
     of the tool that makes the folder."""
-    java = shutil.which("java")
-    if java is None:
-        raise Missing(
-            "Apache Kafka needs Java 17 or newer: install it (apt-get install "
-            "default-jre-headless), or set TEST_KAFKA to the bootstrap servers of a running Kafka"
-        )
-    jars = kafka_jars()
+    command = KAFKA.command()
     home = Path(tempfile.mkdtemp(prefix="kafka-", dir=workspace()))
     properties = home / "server.properties"
     properties.write_text(properties_of(home / "data"))
-    command = [
-        java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*",
-    ]  # fmt: skip
     format_it = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
     subprocess.run([*command, *format_it, *formatting], check=True, capture_output=True, timeout=60)
     process = Process(
@@ -683,6 +702,38 @@ def _localhost_keys(home: Path) -> tuple[Path, Path, Path]:
     return certificate, key, ca_file
 
 
+# Amazon SQS -----------------------------------------------------------------------------------
+
+
+@dataclass
+class ElasticMq(Service):
+    """Queues with SQS' protocol, for any credentials."""
+
+    url: str
+
+
+def elasticmq() -> ElasticMq:
+    """An ElasticMQ of our own."""
+    (java, *options), port = ELASTICMQ.command(), free_port()
+    settings = {
+        "rest-sqs.bind-hostname": HOST,
+        "rest-sqs.bind-port": port,
+        "rest-stats.enabled": "false",
+        "node-address.host": HOST,
+        "node-address.port": port,
+    }
+    process = Process(
+        unique("elasticmq-"),
+        [
+            java, *(f"-D{name}={value}" for name, value in settings.items()), *options,
+            "org.elasticmq.server.Main",
+        ],
+        ready=lambda process: "=== ElasticMQ server" in process.log_text,
+    )  # fmt: skip
+    process.start()
+    return ElasticMq(process, f"http://{HOST}:{port}")
+
+
 # Azure Service Bus ----------------------------------------------------------------------------
 
 
@@ -804,7 +855,8 @@ def main() -> None:
     """Fetches beforehand what is fetched: within a test, its time would count."""
     try:
         if "TEST_KAFKA" not in os.environ:
-            kafka_jars()
+            KAFKA.folder()
+        ELASTICMQ.folder()
         pubsub_program()
     except Missing as missing:
         raise SystemExit(str(missing)) from None

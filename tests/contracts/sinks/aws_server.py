@@ -56,20 +56,24 @@ class Aws:
 
     def client(self, service: str, credentials: Mapping[str, str] | None = None) -> Any:
         """A blocking client of a service, for tests."""
-        known = credentials or self.credentials
-        return botocore.session.Session().create_client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id=known["key"],
-            aws_secret_access_key=known["secret"],
-        )
+        return client_of(service, self.url, credentials or self.credentials)
 
     def _ask(self, path: str, body: str) -> None:
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc)
         connection.request("POST", path, body)
         assert connection.getresponse().status == 200
         connection.close()
+
+
+def client_of(service: str, url: str, credentials: Mapping[str, str]) -> Any:
+    """A blocking client, for tests."""
+    return botocore.session.Session().create_client(
+        service,
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id=credentials["key"],
+        aws_secret_access_key=credentials["secret"],
+    )
 
 
 @contextmanager

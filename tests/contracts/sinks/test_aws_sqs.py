@@ -1,8 +1,9 @@
-"""Queues of SQS, on moto's server."""
+"""Queues of SQS, on moto's server, which knows users, and on ElasticMQ, which asks for none."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from event_router.consumers.sinks.aws_sqs import AwsSqs
 from event_router.consumers.testing import Arrived, BatchContract, SinkCase, Trouble, a_delivery
 from tests import services
-from tests.contracts.sinks.aws_server import Aws, troubles_at
+from tests.contracts.sinks.aws_server import Aws, client_of, troubles_at
 
 SLOWER = b'{"__type": "RequestThrottled", "message": "slower"}'
+ANYBODY = {"key": "AKIAANYBODYANYBODY", "secret": "a-secret-of-anybody"}
 
 
 def arrived_as(message: Any) -> Arrived:
@@ -33,6 +35,26 @@ def taken(client: Any, queue: str) -> list[Any]:
     return found
 
 
+async def case_on(
+    url: str, credentials: Mapping[str, str], name: str, attributes: Mapping[str, str]
+) -> AsyncIterator[SinkCase]:
+    client = client_of("sqs", url, credentials)
+    queue = client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    config = {"queue_url": queue}
+    seen: list[Arrived] = []
+
+    async def arrived() -> list[Arrived]:
+        seen.extend(map(arrived_as, await asyncio.to_thread(taken, client, queue)))
+        return seen
+
+    async with troubles_at(config, url, SLOWER) as troubles:
+        troubles["missing_target"] = Trouble({"queue_url": f"{url}/123456789012/nobodys"})
+        too_large = a_delivery(data=b"x" * (AwsSqs.longest + 1))
+        troubles["too_large"] = Trouble(delivery=too_large)
+        yield SinkCase(config, arrived, troubles, credentials)
+    client.close()
+
+
 class SqsContract(BatchContract):
     type = "aws_sqs"
     refused_payloads: ClassVar = {"empty": "payload_refused", "binary": "payload_refused"}
@@ -41,21 +63,9 @@ class SqsContract(BatchContract):
 
     @pytest.fixture
     async def case(self, aws: Aws) -> AsyncIterator[SinkCase]:
-        client, name = aws.client("sqs"), services.unique() + self.suffix
-        queue = client.create_queue(QueueName=name, Attributes=self.attributes)["QueueUrl"]
-        config = {"queue_url": queue}
-        seen: list[Arrived] = []
-
-        async def arrived() -> list[Arrived]:
-            seen.extend(map(arrived_as, await asyncio.to_thread(taken, client, queue)))
-            return seen
-
-        too_large = a_delivery(data=b"x" * (AwsSqs.longest + 1))
-        async with troubles_at(config, aws.url, SLOWER) as troubles:
-            troubles["missing_target"] = Trouble({"queue_url": f"{aws.url}/123456789012/nobodys"})
-            troubles["too_large"] = Trouble(delivery=too_large)
-            yield SinkCase(config, arrived, troubles, aws.credentials)
-        client.close()
+        name = services.unique() + self.suffix
+        async for case in case_on(aws.url, aws.credentials, name, self.attributes):
+            yield case
 
 
 class TestSqs(SqsContract):
@@ -63,5 +73,27 @@ class TestSqs(SqsContract):
 
 
 class TestSqsFifo(SqsContract):
+    suffix = ".fifo"
+    attributes: ClassVar = {"FifoQueue": "true"}
+
+
+class ElasticMqContract(SqsContract):
+    without: ClassVar = {"wrong_credentials": "it asks nobody for credentials"}
+
+    @pytest.fixture
+    async def case(self, elasticmq: services.ElasticMq) -> AsyncIterator[SinkCase]:
+        name = services.unique() + self.suffix
+        async for case in case_on(elasticmq.url, ANYBODY, name, self.attributes):
+            possible = {
+                name: how for name, how in case.troubles.items() if name not in self.without
+            }
+            yield replace(case, troubles=possible)
+
+
+class TestElasticMq(ElasticMqContract):
+    pass
+
+
+class TestElasticMqFifo(ElasticMqContract):
     suffix = ".fifo"
     attributes: ClassVar = {"FifoQueue": "true"}
