@@ -12,7 +12,7 @@ import msgspec
 
 from event_router.client.batch import Order, completed
 from event_router.client.bodies import BatchPublishType, Job, Refused
-from event_router.client.errors import BadArgument
+from event_router.client.errors import BadArgument, JobFailed
 from event_router.client.frames import slices_of
 from event_router.client.sources import empty, open_source, told
 from event_router.client.values import encode_lines
@@ -64,7 +64,8 @@ class KafkaBatch:
         self._remarks = Remarks()
 
     async def run(self, seconds: float) -> dict[str, Any]:
-        """Publishes all rows, a chunk at a time; Kafka has so many `seconds` for each."""
+        """Publishes all rows, a chunk at a time; Kafka has so many `seconds` for each. Raises
+        JobFailed when none could be taken."""
         with closing(self._order.progress), closing(_chunks(self._order)) as chunks:
             while chunk := await asyncio.to_thread(next, chunks, None):
                 read = await asyncio.to_thread(self._read, chunk)
@@ -78,6 +79,9 @@ class KafkaBatch:
                 raise empty()
             job = self._job("SUCCESS")
             self._order.progress.job(job)
+        if not (job.accepted or self._order.dry_run):
+            message = f"none of the {job.refused} rows was accepted"
+            raise JobFailed(msgspec.structs.replace(job, status="FAILURE", error=message))
         said = "nothing was published" if self._order.dry_run else "the rows are in Kafka"
         receipt = {"status": 202, "job_uuid": self._uuid, "files": [], "message": said}
         return completed(self._order, receipt, job)

@@ -20,6 +20,7 @@ from event_router.schemas.ids import checked_id
 from event_router.schemas.timestamps import TimestampFormat
 
 MOST_FILES = 1_000
+_REASONS = 3
 SILENCE = 30.0  # seconds without a byte until an upload is given up
 
 
@@ -188,7 +189,7 @@ def job_in_v2(job: Job) -> dict[str, Any]:
         "name": job_name(job),
         "status": job.status,
         "progress": percent_done(job),
-        "error_message": job.error_message,
+        "error_message": _why_it_ended(job),
         "error_reason": job.error_reason,
         "extras": {
             "accepted": progress.accepted,
@@ -197,6 +198,14 @@ def job_in_v2(job: Job) -> dict[str, Any]:
             "refusals": job.remarks.refusals[:10],
         },
     }
+
+
+def _why_it_ended(job: Job) -> str | None:
+    """Its clients show this, and none of `extras`: so the first reasons are a part of it."""
+    if job.error_message is None:
+        return None
+    first = [f"row {one.row}: {one.reason}" for one in job.remarks.refusals[:_REASONS]]
+    return "; ".join([job.error_message, *first])
 
 
 def initialize_body(raw: bytes) -> InitializeBody:

@@ -261,7 +261,7 @@ def _ending_of(progress: Progress, now: int, *, dry_run: bool) -> Ending:
     """A job that has published a row, or whose rows lie in the topic already, is a success."""
     if progress.accepted or progress.duplicates or dry_run:
         return Ending("SUCCESS", now)
-    message = f"none of the {progress.refused} rows was accepted: see the reasons of the first ones"
+    message = f"none of the {progress.refused} rows was accepted"
     return Ending("FAILURE", now, "nothing_accepted", message)
 
 

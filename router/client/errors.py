@@ -16,10 +16,13 @@ EventRouterError
 └── JobNotDone               the job goes on, and it was waited for no longer
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from event_router.client.bodies import Job
 from event_router.schemas.errors import EventRouterError, InvalidValue, Unavailable
+
+_ROWS_SHOWN = 5
 
 
 class BadArgument(InvalidValue, ValueError):
@@ -85,16 +88,26 @@ def class_for(status: int) -> type[APIError]:
 
 
 class JobFailed(EventRouterError):
-    """The batch was refused as a whole, or cancelled; `job` is its last state."""
+    """The batch was refused as a whole, or cancelled; `job` is its last state. `str()` has the
+    first refused rows, each with its reason."""
 
-    def __init__(self, job: Any) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
-        super().__init__(f"job {job.uuid} ended in {job.status}: {job.error or 'cancelled'}")
+        said = f"job {job.uuid} ended in {job.status}: {job.error or 'cancelled'}"
+        super().__init__("\n".join([said, *_refused_rows(job)]))
+
+
+def _refused_rows(job: Job) -> Iterator[str]:
+    shown = job.errors[:_ROWS_SHOWN]
+    for one in shown:
+        yield f"  row {one.row:,}: {one.reason}"
+    if shown and job.refused > len(shown):
+        yield f"  and {job.refused - len(shown):,} more: `job.errors` has the first ones"
 
 
 class JobNotDone(EventRouterError, TimeoutError):
     """The job goes on: ask again with its uuid."""
 
-    def __init__(self, job: Any, seconds: float) -> None:
+    def __init__(self, job: Job, seconds: float) -> None:
         self.job = job
         super().__init__(f"job {job.uuid} is not done after {seconds:g} s ({job.progress:.0f} %)")

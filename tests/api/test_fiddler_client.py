@@ -134,6 +134,21 @@ async def finished(world: World, uuid: str) -> dict[str, Any]:
             await asyncio.sleep(0.01)
 
 
+async def test_a_rejected_batch_is_told_with_the_first_rows_and_why(world: World) -> None:
+    async with working(world):
+        answer = await ingest(
+            world, await upload(world, b"id,a\n,1\nx,2,3\n,3\n,4\n"), id_field="id"
+        )
+        job = await finished(world, answer.json()["data"]["job_uuid"])
+    why, *rows = job["error_message"].split("; ")
+    assert (job["status"], why) == ("FAILURE", "none of the 4 rows was accepted")
+    assert [row.partition(": ")[::2] for row in rows] == [
+        ("row 1", "id: None is not an id: a text or a whole number"),
+        ("row 2", "3 cells, and the header names 2 columns"),
+        ("row 3", "id: None is not an id: a text or a whole number"),
+    ]
+
+
 async def test_parts_are_put_together_in_any_order_and_may_come_twice(world: World) -> None:
     body = {"resource_identifier": "orders", "file_name": "../../big.csv", "num_rows": None}
     begun = (await world.client.post(f"{DATASET}/initialize", json=body)).json()["data"]

@@ -200,6 +200,20 @@ async def test_a_job_that_didnt_end_well_is_an_error(
     assert caught.value.job.uuid == "j1"
 
 
+async def test_a_failed_job_says_which_rows_were_refused_and_why(
+    client: Any, router: FakeRouter
+) -> None:
+    rows = [{"row": n, "reason": f"id: None is not an id ({n})"} for n in range(1001, 1011)]
+    failed = {"uuid": "j1", "status": "FAILURE", "error": "none of the 12 rows was accepted"}
+    router.jobs = [{**failed, "refused": 12, "errors": rows}]
+    with pytest.raises(JobFailed) as caught:
+        await done(client.publish_events_batch("acme", "orders", ROWS, wait=True))
+    first, *reasons, others = str(caught.value).splitlines()
+    assert first == "job j1 ended in FAILURE: none of the 12 rows was accepted"
+    assert reasons == [f"  row {n:,}: id: None is not an id ({n})" for n in range(1001, 1006)]
+    assert others == "  and 7 more: `job.errors` has the first ones"
+
+
 async def test_a_job_that_goes_on_is_waited_for_no_longer_than_was_said(
     client: Any, router: FakeRouter
 ) -> None:

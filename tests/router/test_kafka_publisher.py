@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import pytest_asyncio
 
-from event_router.client import BadArgument, Column, ColumnType, EventSchema, Retries
+from event_router.client import BadArgument, Column, ColumnType, EventSchema, JobFailed, Retries
 from event_router.consumers.kafka import KafkaConfig
 from event_router.router.kafka_publisher import KafkaPublisher
 from event_router.schemas.decode import decode_event
@@ -127,6 +127,13 @@ async def test_files_are_read_as_the_router_reads_them(
         "a": {"id": "a", "amount": 1.5},
         "b": {"id": "b", "amount": 2.5},
     }
+
+
+async def test_a_batch_of_which_no_row_is_taken_fails_with_the_reasons(place: Place) -> None:
+    with pytest.raises(
+        JobFailed, match=r"none of the 1 rows was accepted\n  row 1: amount: 'many'"
+    ):
+        await place.publisher.publish_events_batch("acme", "orders", ROWS[1:2], casting_type=True)
 
 
 async def test_the_same_batch_again_has_the_same_ids(place: Place) -> None:
