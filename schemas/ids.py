@@ -10,6 +10,8 @@ from event_router.schemas.errors import InvalidValue
 ID_PATTERN = r"[A-Za-z0-9._~:-]{1,128}"
 EVENT_ID_MAX_BYTES = 256
 TEXT_MAX_BYTES = 1024
+EXACT = 2**53 - 1
+"""The furthest whole number that no other one becomes as a float."""
 
 _ID = re.compile(ID_PATTERN)
 # CloudEvents §"Type System": no control characters, no surrogates. No database takes a NUL either.
@@ -38,6 +40,21 @@ def checked_text(field: str, value: str, max_bytes: int = TEXT_MAX_BYTES) -> str
             field, value, f"1 to {max_bytes} bytes of UTF-8 without control characters"
         )
     return value
+
+
+def text_of_id(field: str, value: object) -> str:
+    """An id out of a row as text: a text, a whole number, a UUID. A float is taken where it is a
+    whole number (1.0 is 1: a column with missing values holds floats) and can be no other.
+
+    Raises InvalidValue.
+    """
+    if isinstance(value, str | int | uuid.UUID) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        if abs(value) <= EXACT:
+            return str(int(value))
+        raise InvalidValue(field, value, f"exact, as floats beyond ±{EXACT} aren't: use integers")
+    raise InvalidValue(field, value, "a text or a whole number")
 
 
 def id_of_record(topic: str, partition: int, offset: int, timestamp: int) -> str:

@@ -28,7 +28,7 @@ from event_router.router.store.job_ports import Examined
 
 MOST_COLUMNS = 10_000
 _TOO_LONG = "\udcff\udcff"  # no line that was decoded holds it
-_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})").fullmatch
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,999})").fullmatch
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?").fullmatch
 _BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
 _BOOLEANS |= {"TRUE": True, "FALSE": False}

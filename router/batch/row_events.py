@@ -18,7 +18,7 @@ from event_router.schemas.columns import EventSchema, Violation
 from event_router.schemas.conformity import conform
 from event_router.schemas.decode import DEFAULT_SOURCE, rfc3339
 from event_router.schemas.errors import InvalidValue
-from event_router.schemas.ids import checked_event_id, checked_text
+from event_router.schemas.ids import checked_event_id, checked_text, text_of_id
 from event_router.schemas.record import Message
 from event_router.schemas.timestamps import TimestampFormat, parse_timestamp
 
@@ -149,28 +149,16 @@ def generated_id(job: bytes, number: int) -> str:
 
 
 def _id_of(values: dict[str, Any], field: str) -> str:
-    text = _text_of(values.get(field))
-    if text is None:
-        raise InvalidValue(field, values.get(field), "an id: a text or a whole number")
-    return checked_event_id(text)
+    return checked_event_id(_text_of(field, values.get(field)))
 
 
 def _group_of(values: dict[str, Any], field: str | None) -> str | None:
     value = None if field is None else values.get(field)
     if field is None or value is None:
         return None
-    text = _text_of(value)
-    if text is None:
-        raise InvalidValue(field, value, "a group: a text or a whole number")
-    return checked_text(field, text)
+    return checked_text(field, _text_of(field, value))
 
 
-def _text_of(value: object) -> str | None:
-    """A text, or a whole number as one (1.0 is 1: a column with nulls holds floats)."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str | int | date | uuid.UUID):
-        return str(value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return None
+def _text_of(field: str, value: object) -> str:
+    """Parquet has days, too."""
+    return str(value) if isinstance(value, date) else text_of_id(field, value)

@@ -18,7 +18,7 @@ from event_router.client.retries import Retries, retried
 from event_router.client.values import encode, plain
 from event_router.schemas.columns import EventSchema, checked_name, write_schema
 from event_router.schemas.errors import InvalidValue
-from event_router.schemas.ids import new_id
+from event_router.schemas.ids import new_id, text_of_id
 from event_router.schemas.json_schema import schema_of_json_schema
 from event_router.schemas.timestamps import TimestampFormat, parse_timestamp
 
@@ -232,12 +232,15 @@ def _id(field: str, value: Any) -> str:
     """As it travels. Raises BadArgument for what a frame has where an id is missing (NaN, NA, an
     empty text): another id would be made of it at each try, and a retry would be another event."""
     try:
-        sent = value if isinstance(value, str | int | UUID) else plain(value)
+        sent = value if isinstance(value, str | int | float | UUID) else plain(value)
+        text = text_of_id(field, sent)
     except TypeError:
-        sent = None
-    if isinstance(sent, bool) or not isinstance(sent, str | int | UUID) or sent == "":
-        raise BadArgument(field, value, "an id: a text, a whole number or a UUID")
-    return str(sent)
+        raise BadArgument(field, value, "a text or a whole number") from None
+    except InvalidValue as error:
+        raise BadArgument(field, value, error.expected) from None
+    if not text:
+        raise BadArgument(field, value, "an id: it is empty")
+    return text
 
 
 def _time(value: Any, written: TimestampFormat | None) -> Any:

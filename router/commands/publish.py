@@ -16,6 +16,7 @@ from event_router.router.hops.publish import new_event
 from event_router.router.settings import Settings, read_settings
 from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.errors import InvalidValue, TooLarge
+from event_router.schemas.ids import text_of_id
 from event_router.schemas.record import Message, Place
 from event_router.schemas.topics import Topics
 
@@ -117,9 +118,7 @@ def _id_in(line: bytes, name: str) -> str:
         value = msgspec.json.decode(line, type=dict[str, object]).get(name)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidValue("data", line.decode(errors="replace"), "a JSON object") from error
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return str(value)
-    raise InvalidValue(name, value, "an id: a text or a whole number")
+    return text_of_id(name, value)
 
 
 @asynccontextmanager

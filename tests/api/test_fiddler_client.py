@@ -143,9 +143,9 @@ async def test_a_rejected_batch_is_told_with_the_first_rows_and_why(world: World
     why, *rows = job["error_message"].split("; ")
     assert (job["status"], why) == ("FAILURE", "none of the 4 rows was accepted")
     assert [row.partition(": ")[::2] for row in rows] == [
-        ("row 1", "id: None is not an id: a text or a whole number"),
+        ("row 1", "id: None is not a text or a whole number"),
         ("row 2", "3 cells, and the header names 2 columns"),
-        ("row 3", "id: None is not an id: a text or a whole number"),
+        ("row 3", "id: None is not a text or a whole number"),
     ]
 
 

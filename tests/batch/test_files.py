@@ -53,6 +53,12 @@ def test_each_column_of_csv_has_the_narrowest_type_of_all_its_cells(tmp_path: Pa
     assert set(third.values()) == {None}
 
 
+def test_whole_numbers_of_csv_keep_all_their_digits(tmp_path: Path) -> None:
+    numbers = [1234567890123456789, 1234567890123456790, -(10**40)]
+    rows = values(read(a_file(tmp_path, "\n".join(["id", *map(str, numbers)]))))
+    assert [row["id"] for row in rows] == numbers
+
+
 def test_a_column_of_csv_that_is_to_be_text_is_text(tmp_path: Path) -> None:
     [row] = values(read(a_file(tmp_path, "n,code\n1,2\n"), texts=("code",)))
     assert row == {"n": 1, "code": "2"}

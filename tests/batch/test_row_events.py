@@ -82,6 +82,14 @@ def test_texts_and_whole_numbers_are_ids(value: object, id_: str) -> None:
     assert event({"id": value}, id_field="id").id == id_
 
 
+def test_a_float_that_may_have_been_another_number_is_no_id() -> None:
+    assert event({"id": float(2**53 - 1)}, id_field="id").id == str(2**53 - 1)
+    for number in (2**53, 2**53 + 1, -(2**53), 10**300):
+        found = made({"id": float(number)}, id_field="id")
+        assert isinstance(found, BadRow)
+        assert "is not exact" in found.reason
+
+
 @pytest.mark.parametrize("value", [None, True, 1.5, float("nan"), [], {}, "", "a\nb", "x" * 257])
 def test_nothing_else_is_an_id(value: object) -> None:
     found = made({"id": value}, id_field="id")
@@ -110,7 +118,7 @@ def test_what_has_to_change_is_written_anew() -> None:
         ({"a": "x" * 1_000}, "at most 1000 bytes"),
         ({"a": object()}, "can't be written as JSON"),
         ({"at": "yesterday"}, "at: 'yesterday' is not a time"),
-        ({"g": [1]}, "g: [1] is not a group"),
+        ({"g": [1]}, "g: [1] is not a text or a whole number"),
     ],
 )
 def test_a_row_that_can_not_be_an_event_says_why(values: dict[str, Any], said: str) -> None:

@@ -111,7 +111,7 @@ async def test_refused_rows_are_listed_and_the_others_go_on(world: BatchWorld) -
     reasons = {remark.row: remark.reason for remark in job.remarks.refusals}
     assert set(reasons) == {2, 3, 4, 5, 6, 7}
     assert reasons[2].startswith("not JSON")
-    assert reasons[4] == "id: None is not an id: a text or a whole number"
+    assert reasons[4] == "id: None is not a text or a whole number"
     assert reasons[6].startswith("at: 'noon' is not a time")
     assert reasons[7].startswith("message_too_large")
 

@@ -358,6 +358,18 @@ async def test_an_id_travels_as_text(client: Any, router: FakeRouter, given: Any
     assert router.bodies()[0]["id"] == str(given)
 
 
+async def test_the_ids_of_a_column_with_gaps_are_whole_numbers(
+    client: Any, router: FakeRouter
+) -> None:
+    first, gap, large = pd.Series([1, None, 2**53 + 1])
+    await done(client.publish_event("acme", "orders", {"a": 1}, event_id=first))
+    assert router.bodies()[0]["event_id"] == "1"
+    with pytest.raises(BadArgument, match="event_id: nan is not a text"):
+        await done(client.publish_event("acme", "orders", {"a": 1}, event_id=gap))
+    with pytest.raises(BadArgument, match=r"event_id: 9\d+\.0 is not exact"):
+        await done(client.publish_event("acme", "orders", {"a": 1}, event_id=large))
+
+
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("unset", [None, "", 5], ids=repr)
 def test_a_key_or_a_url_that_is_not_set_is_named(kind: Any, unset: Any) -> None:
