@@ -53,6 +53,12 @@ def refused(refusal: Refusal) -> Response:
     return Response(_encode(body), status, refusal.headers, _JSON)
 
 
+def no_such_project(project: str) -> Refusal:
+    """A project is a tenant, which nothing of this API makes."""
+    how = f"an administrator makes it with PUT /api/v1/tenants/{project}"
+    return Refusal(404, f"the project {project} was not found: {how}")
+
+
 def refusal_in_v2(error: EventRouterError) -> Refusal:
     """Raises it again when it is a mistake of ours."""
     match error:

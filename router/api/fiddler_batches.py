@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 
 from event_router.router.api.errors import Refusal
+from event_router.router.api.fiddler_answers import no_such_project
 from event_router.router.api.jobs import job_name, percent_done
 from event_router.router.api.services import Services
 from event_router.router.batch.rows import Unreadable, sniff
@@ -163,7 +164,7 @@ class Batches:
 
     async def _require(self, binding: Binding) -> None:
         if not (await self._services.known_schemas.of(binding.tenant)).exists:
-            raise Refusal(404, f"the project {binding.tenant} was not found")
+            raise no_such_project(binding.tenant)
 
 
 def _options(body: IngestBody) -> JobOptions:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from event_router.router.api.errors import Refusal
+from event_router.router.api.fiddler_answers import no_such_project
 from event_router.router.api.services import Services
 from event_router.router.batch.row_events import encode_row
 from event_router.router.batch.uploads import Binding
@@ -60,7 +61,7 @@ class Events:
         body, data = _read(raw)
         known = await self._services.known_schemas.of(binding.tenant)
         if not known.exists:
-            raise Refusal(404, f"the project {binding.tenant} was not found")
+            raise no_such_project(binding.tenant)
         schema = known.schemas.get(binding.topic)
         if body.dry_run:
             report = _report(body, data, schema)

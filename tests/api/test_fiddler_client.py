@@ -218,6 +218,20 @@ async def test_what_a_batch_can_not_be_asked_with_is_named(
     assert error["errors"] == [{"reason": "BadRequest", "message": error["message"], "help": ""}]
 
 
+@pytest.mark.parametrize("what", ["events/org:nobody:orders/ingest/event", "datasets/org:nobody"])
+async def test_a_project_that_is_not_there_says_how_to_make_it(world: World, what: str) -> None:
+    if what.startswith("events"):
+        answer = await world.client.post(f"{V2}/{what}", json={"event": {}})
+    else:
+        names = {**OF_MODEL, "file_name": "rows.csv"}
+        answer = await world.client.put(f"{V2}/{what}/upload", params=names, content=b"a\n1\n")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == (
+        "the project nobody was not found: an administrator makes it with "
+        "PUT /api/v1/tenants/nobody"
+    )
+
+
 async def test_every_error_is_json_in_the_clients_shape(world: World) -> None:
     client = world.client
     wrong = {"authorization": "Bearer wrong"}
