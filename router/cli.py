@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -170,7 +171,9 @@ def _role(name: str, body: "Body") -> None:
 
 
 def main() -> None:
-    """The console script: an error of ours is one message, not a traceback."""
+    """The console script: an error of ours is one message, not a traceback. What the Kafka client
+    logs beside it is heard by roles only, which have a log."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         app()
     except EventRouterError as error:
