@@ -38,6 +38,9 @@ def up(
     ] = False,
 ) -> None:
     """Run everything on this machine: all roles, and what isn't given of Kafka, Redis and SQL."""
+    from event_router.router.settings import read_settings
+
+    read_settings()  # a mistake there is said at once, not when seconds' worth of code is loaded
     from event_router.router.commands.up import run_up
 
     asyncio.run(run_up(demo=demo))
@@ -98,7 +101,7 @@ def jobs() -> None:
 
 @app.command()
 def sweep(
-    wait: Annotated[float, typer.Option(help="Seconds that it may take.")] = 120.0,
+    wait: Annotated[float, typer.Option(min=1, help="Seconds that it may take.")] = 120.0,
 ) -> None:
     """Park again what nobody is going to deliver, now. The role `log` does it by itself."""
     from event_router.router.sweep_once import sweep_once

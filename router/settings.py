@@ -26,13 +26,17 @@ from event_router.consumers.http1.target import target_of
 from event_router.consumers.sinks.webhook_style import WebhookStyle, read_names
 from event_router.router.decisions.alerts import ALERTS, ALL, TOPICS
 from event_router.router.decisions.delays import Delays, FixedDelays, read_delays
+from event_router.router.redis_address import read_redis_url
 from event_router.schemas.errors import EventRouterError, InvalidValue, Rejected
 
 PREFIX = "ROUTER_"
 SECRET = "***"  # noqa: S105  what is shown instead of one
 
 _SECRETS = {"kafka_password", "api_key", "jwt_secret", "secrets_keys", "operator_events_secret"}
-_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
+_YEARS = 10 * 365 * 86_400  # in seconds: what is meant to last for good
+_PORT = "a port from 1 to 65535"
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:([0-9]{1,5}))?")
+_PORT_OF = re.compile(r"[^/?#]*:([^/?#:\]]*)(?:[/?#]|$)")
 _DATABASE = r"^((sqlite|postgresql)(\+[a-z]+)?://.+)?$"
 _PASSWORD = re.compile(r"(?<=//).*(?=@)|^[^/]*(?=@)|(?<=password=)[^&]*")
 
@@ -59,8 +63,10 @@ class Settings(BaseModel):
     kafka_cert_file: Path | None = Field(None, description="client certificate (PEM) for TLS")
     kafka_key_file: Path | None = Field(None, description="client key (PEM) for TLS")
     kafka_idempotent: bool = Field(True, description="idempotent producer; off for tansu")
-    kafka_fetch_wait_ms: int = Field(500, ge=1, description="long poll; 20 for tansu")
-    kafka_session_timeout: float = Field(10.0, ge=1, description="seconds until a member is gone")
+    kafka_fetch_wait_ms: int = Field(500, ge=1, le=20_000, description="long poll; 20 for tansu")
+    kafka_session_timeout: float = Field(
+        10.0, ge=1, le=1800, description="seconds until a member is gone"
+    )
     redis: str = Field(
         "redis://127.0.0.1:6379/0",
         repr=False,
@@ -68,7 +74,7 @@ class Settings(BaseModel):
         description="redis://, rediss:// or unix:// URL",
     )
     redis_max_bytes: int = Field(
-        1 << 30, ge=1 << 20, description="bound of the schedule, in bytes of bodies"
+        1 << 30, ge=1 << 20, le=1 << 50, description="bound of the schedule, in bytes of bodies"
     )
     database: str = Field(
         "",
@@ -109,7 +115,7 @@ class Settings(BaseModel):
     topics_allow_wildcards: bool = Field(
         False, description="destinations may subscribe to topics such as user.*"
     )
-    max_destinations_per_tenant: int = Field(20, ge=1, description="more are refused")
+    max_destinations_per_tenant: int = Field(20, ge=1, le=1_000_000, description="more are refused")
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="private networks (CIDR) that sinks may reach, comma-separated"
     )
@@ -124,12 +130,13 @@ class Settings(BaseModel):
     retry_limit: int | None = Field(
         None,
         ge=0,
+        le=100_000,
         description="most retries; empty = as many as the list is long, 10 when exponential",
     )
     retry_max_age: float = Field(
-        7 * 86400.0, gt=0, description="seconds after which a delivery isn't retried"
+        7 * 86400.0, gt=0, le=_YEARS, description="seconds after which a delivery isn't retried"
     )
-    delivery_timeout: float = Field(30.0, gt=0, description="seconds for one attempt")
+    delivery_timeout: float = Field(30.0, gt=0, le=3600, description="seconds for one attempt")
     webhook_mode: Literal["standard", "outpost"] = Field(
         "standard", description="headers and signatures: Standard Webhooks, or Outpost's own"
     )
@@ -142,11 +149,16 @@ class Settings(BaseModel):
         (),
         description="after the prefix: id=…, timestamp=…, signature=…, topic=…, comma-separated",
     )
-    delivery_slots: int = Field(500, ge=1, description="concurrent attempts of one worker")
-    duplicate_window: int = Field(
-        3600, ge=1, description="seconds in which a publish with a known id is a duplicate"
+    delivery_slots: int = Field(
+        500, ge=1, le=100_000, description="concurrent attempts of one worker"
     )
-    max_event_bytes: int = Field(512 * 1024, ge=1024, description="largest payload")
+    duplicate_window: int = Field(
+        3600,
+        ge=1,
+        le=_YEARS,
+        description="seconds in which a publish with a known id is a duplicate",
+    )
+    max_event_bytes: int = Field(512 * 1024, ge=1024, le=100 << 20, description="largest payload")
     secrets_keys: tuple[str, ...] = Field(
         (),
         repr=False,
@@ -164,21 +176,30 @@ class Settings(BaseModel):
     alert_after: int = Field(
         100,
         ge=0,
+        le=1_000_000_000,
         description="failures in a row that are 100 % of what alerts speak of, unless "
         "ROUTER_AUTO_DISABLE_AFTER says; 0 = none",
     )
     alert_exhausted_window: float = Field(
-        3600.0, ge=0, description="seconds between alerts of one destination's exhausted retries"
+        3600.0,
+        ge=0,
+        le=_YEARS,
+        description="seconds between alerts of one destination's exhausted retries",
     )
     auto_disable_after: int = Field(
-        0, ge=0, description="failures in a row that disable a destination; 0 = never"
+        0,
+        ge=0,
+        le=1_000_000_000,
+        description="failures in a row that disable a destination; 0 = never",
     )
     log_retention_days: float = Field(
-        30, gt=0, description="settled events, and ended batch jobs, are kept this long"
+        30, gt=0, le=36_500, description="settled events, and ended batch jobs, are kept this long"
     )
-    drain_timeout: float = Field(5.0, gt=0, description="seconds for what runs when stopping")
+    drain_timeout: float = Field(
+        5.0, gt=0, le=3600, description="seconds for what runs when stopping"
+    )
     stall_timeout: float = Field(
-        120.0, gt=0, description="seconds of lag without progress before a role exits"
+        120.0, gt=0, le=86_400, description="seconds of lag without progress before a role exits"
     )
     data_dir: Path = Field(Path(".data"), description="files of the embedded default")
     uploads_dir: Path | None = Field(
@@ -186,10 +207,13 @@ class Settings(BaseModel):
         description="files of batches, the same for api and jobs; empty = in ROUTER_DATA_DIR",
     )
     uploads_max_bytes: int = Field(
-        20 << 30, ge=1 << 20, description="bound of the batches that wait, in bytes of files"
+        20 << 30,
+        ge=1 << 20,
+        le=1 << 50,
+        description="bound of the batches that wait, in bytes of files",
     )
     job_lease: float = Field(
-        15.0, ge=1, description="seconds until another process takes over a batch job"
+        15.0, ge=1, le=3600, description="seconds until another process takes over a batch job"
     )
 
     @field_validator(
@@ -245,8 +269,27 @@ class Settings(BaseModel):
     @field_validator("kafka")
     @classmethod
     def _brokers(cls, value: str) -> str:
-        if not all(_BROKER.fullmatch(broker.strip()) for broker in value.split(",")):
-            raise ValueError("should be host:port, comma-separated")
+        brokers = [_BROKER.fullmatch(broker.strip()) for broker in value.split(",")]
+        if not all(broker and _is_port(broker[3]) for broker in brokers):
+            raise ValueError(f"should be host:port, comma-separated, with {_PORT}")
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        try:
+            read_redis_url(value)
+        except InvalidValue as error:
+            raise ValueError(f"should be {error.expected}, with {_PORT}") from None
+        return value
+
+    @field_validator("database", "log_database", "public_url")
+    @classmethod
+    def _port(cls, value: str) -> str:
+        behind = value.partition("://")[2].rpartition("@")[2]
+        found = _PORT_OF.match(behind)
+        if found and not _is_port(found[1]):
+            raise ValueError(f"should have {_PORT}")
         return value
 
     @field_validator("secrets_keys")
@@ -328,6 +371,10 @@ def _variable(name: str) -> str:
 
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_port(text: str | None) -> bool:
+    return not text or (text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535)
 
 
 def _is_key(key: str) -> bool:

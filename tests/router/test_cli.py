@@ -9,8 +9,7 @@ import pytest
 
 from event_router.router.child import free_port
 
-HEAVY = ("aiokafka", "alembic", "fastapi", "faust", "prometheus_client", "pydantic", "sqlalchemy")
-
+HEAVY = ("aiokafka", "alembic", "fastapi", "faust", "prometheus_client", "sqlalchemy", "pydantic")
 
 # What a role does, after the console script.
 LOGS = """
@@ -45,6 +44,21 @@ def test_a_kafka_that_isnt_there_is_one_message(words: list[str]) -> None:
     [line] = done.stderr.splitlines()
     assert line.startswith(f"router: kafka_unreachable: no broker answers at {nobody}: check")
     assert done.returncode == 1
+
+
+def test_a_mistake_in_the_settings_is_told_before_anything_is_loaded() -> None:
+    code = "import sys; from event_router.router.cli import main\n"
+    code += "sys.argv = ['router', 'up']\n"
+    code += f"try: main()\nfinally: print([n for n in {HEAVY[:-1]} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "ROUTER_API_PORT": "99999"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.startswith("router: ROUTER_API_PORT=99999: ")
+    assert (done.returncode, done.stdout.strip()) == (1, "[]")
 
 
 def test_a_role_still_logs_what_the_kafka_client_says() -> None:

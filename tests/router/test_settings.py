@@ -82,10 +82,18 @@ def test_a_misspelt_variable_names_the_nearest(misspelt: str, meant: str) -> Non
     [
         ("ROUTER_KAFKA", "PLAINTEXT://a:9092", "host:port"),
         ("ROUTER_KAFKA", "a:9092,,b", "host:port"),
+        ("ROUTER_KAFKA", "a:9092,b:99999", "port from 1 to 65535"),
+        ("ROUTER_KAFKA", "a:0", "port from 1 to 65535"),
         ("ROUTER_KAFKA_SECURITY", "tls", "'ssl'"),
         ("ROUTER_KAFKA_IDEMPOTENT", "maybe", "boolean"),
         ("ROUTER_REDIS", "http://a", "redis://, rediss:// or unix://"),
+        ("ROUTER_REDIS", "redis://a:99999/0", "port from 1 to 65535"),
+        ("ROUTER_REDIS", "redis://a/zero", "redis://, rediss:// or unix://"),
         ("ROUTER_DATABASE", "mysql://a/b", "postgresql"),
+        ("ROUTER_DATABASE", "postgresql://a:65536/b", "port from 1 to 65535"),
+        ("ROUTER_LOG_DATABASE", "postgresql+psycopg://a:db/b", "port from 1 to 65535"),
+        ("ROUTER_PUBLIC_URL", "https://a:99999", "port from 1 to 65535"),
+        ("ROUTER_PUBLIC_URL", "https://[::1]:0/x", "port from 1 to 65535"),
         ("ROUTER_NAMESPACE", "a b", "letters, digits, _ and -"),
         ("ROUTER_NAMESPACE", "a" * 65, "letters, digits, _ and -"),
         ("ROUTER_PARTITIONS", "0", "greater than or equal to 1"),
@@ -114,6 +122,36 @@ def test_a_bad_value_is_shown_with_its_variable_and_what_is_right(
     assert said.startswith(f"{variable}={value}: ")
     assert right in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("ROUTER_DATABASE", "sqlite:////var/lib/a:b/registry.sqlite"),
+        ("ROUTER_DATABASE", "postgresql://me:p:/w@h:5432/x?sslmode=require"),
+        ("ROUTER_DATABASE", "postgresql://me:99999@[::1]/x"),
+        ("ROUTER_PUBLIC_URL", "https://[::1]/router"),
+        ("ROUTER_PUBLIC_URL", "https://router.example:8443/a:b"),
+        ("ROUTER_REDIS", "unix:///run/a:b/redis.sock?db=1"),
+        ("ROUTER_REDIS", "rediss://me:99999@h"),
+    ],
+)
+def test_a_colon_elsewhere_is_not_a_port(variable: str, url: str) -> None:
+    settings = read_settings({variable: url})
+    assert getattr(settings, variable.removeprefix("ROUTER_").lower()) == url
+
+
+@pytest.mark.parametrize("value", ["-1", "1e30", "1" * 30])
+def test_no_number_is_without_bounds(value: str) -> None:
+    numbers = [
+        f"ROUTER_{name.upper()}"
+        for name, field in Settings.model_fields.items()
+        if field.annotation in (int, float, int | None)
+    ]
+    assert {"ROUTER_API_PORT", "ROUTER_RETRY_LIMIT", "ROUTER_DRAIN_TIMEOUT"} <= set(numbers)
+    said = mistakes(**dict.fromkeys(numbers, value)).splitlines()
+    assert {line.partition("=")[0] for line in said} == set(numbers)
+    assert all(f"={value}: Input should be " in line for line in said)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
