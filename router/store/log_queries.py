@@ -192,21 +192,26 @@ def list_unsettled(
     connection: Connection,
 ) -> list[Unsettled]:
     position = [deliveries.c[name] for name in DeliveryRef._fields]
-    query = (
-        select(deliveries, *_EVENT_PARTS)
-        .where(_of_event(), _open(), deliveries.c.next_at < before)
+    wanted = (
+        select(*position)
+        .where(_open(), _has_event(), deliveries.c.next_at < before)
         .order_by(*position)
         .limit(limit)
     )
     if after is not None:
-        query = query.where(
+        wanted = wanted.where(
             tuple_(*position) > tuple_(*after), deliveries.c.next_at >= after.next_at
         )
     if only is not None:
-        query = query.where(_is_to(only))
-    for key in without:
-        query = query.where(~_is_to(key))
-    return _unsettled(connection, query)
+        wanted = wanted.where(_is_to(only))
+    if without:
+        theirs = tuple_(deliveries.c.destination, deliveries.c.tenant)
+        wanted = wanted.where(theirs.not_in([(key.destination, key.tenant) for key in without]))
+    page = wanted.subquery("page")
+    query = select(deliveries, *_EVENT_PARTS).where(
+        _of_event(), *(deliveries.c[name] == page.c[name] for name in _ROUND)
+    )
+    return _unsettled(connection, query.order_by(*(page.c[name] for name in DeliveryRef._fields)))
 
 
 def still_unsettled(seen: Sequence[Unsettled], connection: Connection) -> list[Unsettled]:
@@ -271,6 +276,10 @@ _SUPERSEDING = (
 
 def _of_event() -> Condition:
     return deliveries.c.origin == events.c.origin
+
+
+def _has_event() -> Condition:
+    return select(events.c.origin).where(_of_event()).exists()
 
 
 def _is_to(key: DestinationKey) -> Condition:

@@ -179,9 +179,26 @@ deliveries = Table(
     sqlite_with_rowid=False,
 )
 _UNSETTLED = text("progress < 1099511627776")
+# They hold all that says which rows are wanted, so that passing over others reads no table.
 Index(
     "deliveries_unsettled",
     deliveries.c.next_at,
+    deliveries.c.origin,
+    deliveries.c.destination,
+    deliveries.c.round,
+    deliveries.c.tenant,
+    deliveries.c.progress,
+    sqlite_where=_UNSETTLED,
+    postgresql_where=_UNSETTLED,
+)
+Index(
+    "deliveries_unsettled_to",
+    deliveries.c.destination,
+    deliveries.c.tenant,
+    deliveries.c.next_at,
+    deliveries.c.origin,
+    deliveries.c.round,
+    deliveries.c.progress,
     sqlite_where=_UNSETTLED,
     postgresql_where=_UNSETTLED,
 )

@@ -355,6 +355,27 @@ async def test_the_unsettled_of_one_destination_and_of_all_but_some(
     assert [row.head.key.destination for row in rest] == ["d2", "d2"]
 
 
+async def test_thousands_of_destinations_can_be_left_out(log: Log, history: History) -> None:
+    event = history.event()
+    for name in ("d1", "d2"):
+        history.delivery(event, name)
+    await write(log, history.records)
+    without = {DestinationKey("acme", f"full{n}") for n in range(3_000)}
+    without.add(DestinationKey("acme", "d1"))
+    rest = await log.unsettled(FAR, 10, without=without)
+    assert [row.head.key.destination for row in rest] == ["d2"]
+
+
+async def test_a_page_is_full_though_events_are_not_logged_yet(log: Log, history: History) -> None:
+    """They are passed over: a short page means that there is no more."""
+    for number in range(4):
+        history.delivery(history.event(f"e{number}"))
+    first_event = history.records[0]
+    await write(log, [record for record in history.records if record is not first_event])
+    found = await log.unsettled(FAR, 3)
+    assert [row.head.event for row in found] == ["e1", "e2", "e3"]
+
+
 async def test_each_unsettled_round_comes_with_its_own_last_attempt(
     log: Log, history: History
 ) -> None:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, event, text
 
 from event_router.consumers.log_rows import DeliveryRow, LogRows, queued
 from event_router.router.store.log import SqlLog
-from event_router.router.store.log_ports import AttemptFilter, EventFilter
+from event_router.router.store.log_ports import AttemptFilter, DeliveryRef, EventFilter
 from event_router.router.store.migrate import migrate
 from event_router.router.store.paging import Paging
+from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.errors import Unavailable
 from tests import services
 from tests.store.history import History, write
@@ -96,7 +97,23 @@ async def test_sweep_and_counts_read_only_what_is_unsettled(log: SqlLog, plans: 
     assert "deliveries_unsettled" in used
     assert "deliveries_superseding" in used
     scans = {step for step in plans if step.startswith("SCAN") and "INDEX" not in step}
-    assert scans <= {"SCAN delivery_counts"}, used
+    assert scans <= {"SCAN delivery_counts", "SCAN page"}, used
+
+
+async def test_what_is_unsettled_is_found_without_reading_what_is_passed_over(
+    log: SqlLog, plans: list[str]
+) -> None:
+    after = DeliveryRef(1, "events:0:1:1", "d1", 0)
+    to = DestinationKey("acme", "d1")
+    for index, chosen in (
+        ("deliveries_unsettled_to (destination=? AND tenant=? AND (next_at", {"only": to}),
+        ("deliveries_unsettled ((next_at", {"without": {to}}),
+    ):
+        plans.clear()
+        await log.unsettled(5, 10, after, **chosen)
+        used = " | ".join(plans)
+        assert f"SEARCH deliveries USING COVERING INDEX {index}" in used
+        assert "SCAN deliveries" not in used
 
 
 async def test_writers_wait_for_one_another(log: SqlLog, path: Path) -> None:
