@@ -13,11 +13,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Health:
-    """One role's health. `clock` is monotonic, in seconds."""
+    """One role's health. `clock` is monotonic, in seconds. `warnings` are for people, and don't
+    make the role unready: it works, for all but what they name."""
 
     clock: Callable[[], float] = time.monotonic
     troubles: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
     last_progress: float = 0.0
     started: bool = False
 

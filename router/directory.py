@@ -26,18 +26,23 @@ class _Kept:
     loaded: float
 
 
+def _nobody_looks(_: TenantView) -> None:
+    """At what is loaded."""
+
+
 @dataclass(slots=True)
 class CachedDirectory:
     """A Directory over a Registry. `clock` is monotonic, in seconds.
 
     Without a token (Redis is down, or was emptied) a view is kept for WITHOUT_TOKEN seconds. With
     one it is kept for LONGEST at most, should a write have been committed whose token could not
-    be set: that write wasn't answered as done.
+    be set: that write wasn't answered as done. `loaded` is shown each view that was.
     """
 
     registry: Registry
     versions: Versions
     clock: Callable[[], float] = time.monotonic
+    loaded: Callable[[TenantView], None] = _nobody_looks
     _kept: OrderedDict[str, _Kept] = field(default_factory=OrderedDict)
 
     async def views(self, tenants: Collection[str]) -> Mapping[str, TenantView]:
@@ -79,6 +84,7 @@ class CachedDirectory:
         loaded = {tenant: TenantView(tenant, by_tenant[tenant]) for tenant in tenants}
         for tenant, view in loaded.items():
             self._kept[tenant] = _Kept(view, tokens[tenant], began)
+            self.loaded(view)
         await self._renew(
             [name for name, view in loaded.items() if tokens[name] is None and view.destinations]
         )

@@ -14,11 +14,13 @@ import msgspec
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """What `/readyz` answers. `lag` is in records, None while nobody knows it yet."""
+    """What `/readyz` answers. `lag` is in records, None while nobody knows it yet. `warnings` are
+    of what doesn't work while the role does."""
 
     ready: bool
     lag: int | None = None
     troubles: dict[str, str] = {}
+    warnings: dict[str, str] = {}
 
 
 async def readiness(url: str, timeout: float = 2.0) -> Readiness | None:
@@ -47,7 +49,7 @@ def main(url: str) -> int:
     if found is None:
         sys.stdout.write(f"nobody answers at {url}\n")
         return 1
-    for name, what_to_do in found.troubles.items():
+    for name, what_to_do in (*found.troubles.items(), *found.warnings.items()):
         sys.stdout.write(f"{name}: {what_to_do}\n")
     return 0 if found.ready else 1
 

@@ -51,7 +51,7 @@ class RoleHealth:
 
     def readiness(self) -> Readiness:
         troubles = {**self.health.troubles, **self.health.faults}
-        return Readiness(self.health.ready, self.lag(), troubles)
+        return Readiness(self.health.ready, self.lag(), troubles, self.health.warnings)
 
 
 def _json(answer: object, status: int) -> Response:

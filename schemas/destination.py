@@ -19,7 +19,8 @@ class Destination(msgspec.Struct, frozen=True):
 
     `topics` are names or `*`; `filter` is evaluated on the event, None matches all. Times are in
     ms since the epoch. `version` changes with every write: what was built from another one is out
-    of date.
+    of date. `unreadable` says why nothing can be delivered to it: the registry can't open its
+    secrets, or its row is damaged. What couldn't be read is empty then, and matches all.
     """
 
     tenant: str
@@ -37,6 +38,12 @@ class Destination(msgspec.Struct, frozen=True):
     disabled_at: int | None = None
     retry: RetryOverride | None = None
     rate_limit: float | None = None
+    unreadable: str | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether what is for it waits."""
+        return self.disabled_at is not None or self.unreadable is not None
 
     @property
     def key(self) -> DestinationKey:

@@ -81,8 +81,8 @@ class System:
         assert code == 0, self.log(name).read_text()[-3000:]
         return time.monotonic() - began
 
-    async def command(self, *words: str) -> str:
-        """What `router` prints when it is called so; AssertionError when it fails."""
+    async def command(self, *words: str, code: int = 0) -> str:
+        """What `router` prints when it is called so; AssertionError when it exits otherwise."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "event_router.router.cli", *words),
@@ -91,7 +91,7 @@ class System:
             stderr=subprocess.PIPE,
         )
         out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
+        assert process.returncode == code, (out + err).decode()
         return out.decode()
 
     def kill(self, role: str) -> None:

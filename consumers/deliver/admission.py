@@ -48,13 +48,13 @@ class Admission:
         """What leads to a deleted destination (None) is always attempted: that is a report."""
         if destination is None:
             return True
-        if self.parking or destination.disabled_at is not None:
+        if self.parking or destination.is_paused:
             return False
         self.room.rates.limit(key, destination.rate_limit, now)
         return key not in self.room.rates.behind and self.room.free(key, now) > 0
 
     def may_wait(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
         """Whether there will be room in a moment."""
-        if self.parking or destination is None or destination.disabled_at is not None:
+        if self.parking or destination is None or destination.is_paused:
             return False
         return not (self.room.is_shut(key, now) or self.room.rates.is_limited(key))

@@ -43,7 +43,7 @@ class Job:
 @dataclass(slots=True)
 class Attempts:
     """`ended` is called with each job that came to its end, its `attempt` set; not with one that
-    was cancelled. Older than `max_age` seconds, nothing is sent to a destination that is disabled.
+    was cancelled. Older than `max_age` seconds, nothing is sent to a destination that is paused.
     `group` is there while the worker runs."""
 
     sinks: OpenSinks
@@ -103,14 +103,16 @@ class Attempts:
             await asyncio.wait(tasks)
 
     def is_too_old(self, head: DeliveryHead) -> bool:
-        """To wait any longer for a disabled destination."""
+        """To wait any longer for a paused destination."""
         return self.clock() - head.began > self.max_age * 1000
 
     def _refusal(self, head: DeliveryHead, destination: Destination | None) -> str:
         """Why nothing is to be sent, '' when something is."""
         if destination is None:
             return "destination_deleted"
-        return "too_old" if destination.disabled_at is not None and self.is_too_old(head) else ""
+        if not destination.is_paused or not self.is_too_old(head):
+            return ""
+        return "destination_unreadable" if destination.unreadable else "too_old"
 
     async def _attempt(self, job: Job, destination: Destination | None) -> None:
         head = job.delivery.head

@@ -104,19 +104,19 @@ class DuePull:
             claim = await self._claim_for(one, views, min(share, left))
             if claim:
                 claims.append(claim)
-                disabled = _is_disabled(_destination(one.destination, views))
-                left -= 0 if disabled else claim.count
+                paused = _is_paused(_destination(one.destination, views))
+                left -= 0 if paused else claim.count
         return claims
 
     async def _claim_for(
         self, due: Due, views: Mapping[str, TenantView], most: int
     ) -> Claim | None:
-        """At most so many, and of a disabled one some, to see how old they are; the door is shut
+        """At most so many, and of a paused one some, to see how old they are; the door is shut
         on those that can't be served, so that they don't come up again at every look."""
         key = due.destination
         destination = _destination(key, views)
         now = self.clock()
-        if _is_disabled(destination):
+        if _is_paused(destination):
             return Claim(key, self.limits.aged_at_once, self.limits.claim_bytes)
         backoff = self.room.backoffs.get(key)
         if backoff is not None and backoff.open_until > now:
@@ -151,11 +151,11 @@ class DuePull:
         await persist("redis", lambda: self.schedule.door(key, seconds), self.health)
 
     def _start(self, claimed: Claimed, views: Mapping[str, TenantView]) -> bool:
-        """False when it has to wait on: its destination is disabled, or another worker's by now,
+        """False when it has to wait on: its destination is paused, or another worker's by now,
         or what came meanwhile has taken the slots."""
         head = claimed.delivery.head
         destination = _destination(head.key, views)
-        if _is_disabled(destination):
+        if _is_paused(destination):
             if not self.attempts.is_too_old(head):
                 return False
         elif destination is not None and not self.room.free(head.key, self.clock()):
@@ -164,14 +164,14 @@ class DuePull:
         return True
 
     async def _hand_back(self, claimed: Sequence[Claimed], views: Mapping[str, TenantView]) -> None:
-        """They go behind the others of their destination; a disabled one's door is shut for a
+        """They go behind the others of their destination; a paused one's door is shut for a
         while."""
         if not claimed:
             return
         held = [Held(one.delivery, one.lease) for one in claimed]
         await persist("redis", lambda: self.schedule.hold(held, 0.0), self.health)
         for key in {one.delivery.head.key for one in claimed}:
-            if _is_disabled(_destination(key, views)):
+            if _is_paused(_destination(key, views)):
                 await self._shut(key, MAX_DOOR)
 
 
@@ -179,5 +179,5 @@ def _destination(key: DestinationKey, views: Mapping[str, TenantView]) -> Destin
     return views[key.tenant].destinations.get(key.destination)
 
 
-def _is_disabled(destination: Destination | None) -> bool:
-    return destination is not None and destination.disabled_at is not None
+def _is_paused(destination: Destination | None) -> bool:
+    return destination is not None and destination.is_paused

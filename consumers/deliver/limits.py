@@ -9,7 +9,7 @@ class WorkerLimits:
     """Seconds, and counts. After `drags_after` an attempt tells against its destination, after
     `slow_after` it moves into the schedule's keeping. `flush_pause` gathers attempts for one
     write: it delays retries and the log by that much, never a delivery. `max_age` is for what
-    waits for a disabled destination; elsewhere what follows an attempt decides."""
+    waits for a paused destination; elsewhere what follows an attempt decides."""
 
     slots: int = 500
     drags_after: float = 0.5

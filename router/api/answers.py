@@ -29,7 +29,8 @@ class TenantAnswer(msgspec.Struct):
 
 class DestinationAnswer(msgspec.Struct):
     """A destination, its credentials obfuscated. `topics` is `*` or a list, `config` of strings.
-    `rate_limit` (attempts a second) isn't Outpost's, and is there only when there is one."""
+    `rate_limit` (attempts a second) and `unreadable` (what is for it waits, since its secrets can't
+    be opened) aren't Outpost's; the first is there only when there is one, the other when it is."""
 
     id: str
     tenant_id: str
@@ -46,6 +47,7 @@ class DestinationAnswer(msgspec.Struct):
     target: str
     target_url: str | None = None
     rate_limit: float | msgspec.UnsetType = msgspec.UNSET
+    unreadable: Literal[True] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Success(msgspec.Struct):
@@ -129,6 +131,7 @@ def destination_answer(
         target=target,
         target_url=url,
         rate_limit=msgspec.UNSET if one.rate_limit is None else one.rate_limit,
+        unreadable=True if one.unreadable else msgspec.UNSET,
     )
 
 

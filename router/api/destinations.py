@@ -107,6 +107,8 @@ class Destinations:
         """Another change meanwhile is kept: ours is made once more, on top of it."""
         for _ in range(_TRIES):
             before = await existing_destination(self._services, key)
+            if before.unreadable:  # or what couldn't be read would be written as nothing
+                raise Refusal(409, "its secrets can't be opened: the operator sees why")
             fields = patched_fields(before, body, self._services, admin=admin)
             after = await self._registry.replace(key, fields, before.version)
             if after is not None:

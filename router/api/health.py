@@ -21,11 +21,13 @@ class Worker(msgspec.Struct, omit_defaults=True):
 
 
 class HealthAnswer(msgspec.Struct):
-    """The API's health, and that of what it stands on."""
+    """The API's health, and that of what it stands on. `warnings` are of what doesn't work while
+    the API does."""
 
     status: State
     timestamp: str
     workers: dict[str, Worker]
+    warnings: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 def health_routes(services: Services) -> APIRouter:
@@ -42,7 +44,12 @@ def health_routes(services: Services) -> APIRouter:
         now = services.health.readiness()
         state: State = "healthy" if now.ready else "degraded"
         troubles = {name: Worker("degraded", what) for name, what in now.troubles.items()}
-        answer = HealthAnswer(state, rfc3339(services.clock()), {"api": Worker(state), **troubles})
+        answer = HealthAnswer(
+            state,
+            rfc3339(services.clock()),
+            {"api": Worker(state), **troubles},
+            now.warnings or msgspec.UNSET,
+        )
         return json_response(answer, 200 if now.ready else 503)
 
     return routes

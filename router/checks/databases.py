@@ -11,13 +11,14 @@ from sqlalchemy import Connection, func, select
 from event_router.router.checks.finding import Finding, ok, problem
 from event_router.router.store import migrations
 from event_router.router.store.database import Database, database_url
+from event_router.router.store.destination_rows import DestinationRows
 from event_router.router.store.migrate import Which
 from event_router.router.store.secrets import Secrets
 from event_router.router.store.tables import destinations
-from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.errors import InvalidValue, Unavailable
 
 PATIENCE = 10.0
+_NAMED = 5
 VARIABLE: dict[Which, str] = {"registry": "ROUTER_DATABASE", "log": "ROUTER_LOG_DATABASE"}
 
 
@@ -49,10 +50,13 @@ async def examine_secrets(url: str, keys: Sequence[str]) -> Finding:
     except (InvalidValue, Unavailable, TimeoutError):
         return ok("secrets", "the keys are well-formed; the registry can't be asked")
     if closed:
+        more = f"; and {len(closed) - _NAMED} more" if len(closed) > _NAMED else ""
         return problem(
             "secrets",
-            f"the credentials of {len(closed)} of {total} destinations don't open: {closed[0]}",
-            "add the key that sealed them at the end of ROUTER_SECRETS_KEYS",
+            f"{len(closed)} of {total} destinations can't be read, and what is for them waits: "
+            f"{'; '.join(closed[:_NAMED])}{more}",
+            "add each missing key at the end of ROUTER_SECRETS_KEYS of every role, and restart it; "
+            "a damaged destination has to be restored, or deleted and made anew",
         )
     return ok("secrets", f"the credentials of all {total} destinations open")
 
@@ -91,23 +95,18 @@ async def _current(url: str, which: Which) -> str | None:
 
 
 async def _closed(url: str, secrets: Secrets) -> tuple[list[str], int]:
-    """Why each that doesn't open doesn't, and how many there are in all."""
+    """Which don't open and why, and how many there are in all."""
     if _is_file_to_be_made(url):
         return [], 0
-    query = select(destinations.c.tenant, destinations.c.id, destinations.c.sealed)
+    query = select(destinations).order_by(destinations.c.tenant, destinations.c.id)
     database = Database(url, connections=1)
     try:
         async with asyncio.timeout(PATIENCE):
             rows = await database.read(lambda connection: connection.execute(query).all())
     finally:
         await database.aclose()
-    reasons = []
-    for row in rows:
-        try:
-            secrets.open(DestinationKey(row.tenant, row.id), row.sealed)
-        except Unavailable as error:
-            reasons.append(error.detail)
-    return reasons, len(rows)
+    read = map(DestinationRows(secrets).read, rows)
+    return [f"{one.tenant}/{one.id}: {one.unreadable}" for one in read if one.unreadable], len(rows)
 
 
 async def destinations_by_type(url: str) -> dict[str, int]:

@@ -17,12 +17,20 @@ from event_router.router.store.rotation import Rotation
 from event_router.router.store.secrets import Secrets
 
 _REASONS_SHOWN = 5
+_NAMED = 20
 
 
 async def show_status(console: Console | None = None) -> int:
-    """Prints a table; the exit code: 1 when something is sealed by a key that isn't given."""
+    """Prints a table, and what doesn't open; the exit code: 1 when something doesn't."""
+    console = console or Console()
     async with _rotation() as (rotation, secrets):
-        return _show(await rotation.by_key(), secrets.names, console or Console())
+        _show(await rotation.by_key(), secrets.names, console)
+        closed = await rotation.closed()
+    for one in closed[:_NAMED]:
+        console.print(f"can't be read: {one}", markup=False, soft_wrap=True)
+    if len(closed) > _NAMED:
+        console.print(f"… and {len(closed) - _NAMED} more")
+    return 1 if closed else 0
 
 
 async def rotate(console: Console | None = None) -> int:
@@ -55,7 +63,7 @@ def _others(counts: Mapping[str, int], first: str) -> int:
     return sum(count for name, count in counts.items() if name != first)
 
 
-def _show(counts: Mapping[str, int], names: Sequence[str], console: Console) -> int:
+def _show(counts: Mapping[str, int], names: Sequence[str], console: Console) -> None:
     table = Table(box=None)
     table.add_column("key", no_wrap=True)
     table.add_column("destinations", justify="right")
@@ -64,14 +72,15 @@ def _show(counts: Mapping[str, int], names: Sequence[str], console: Console) -> 
     for name in (*names, *missing):
         table.add_row(name, str(counts.get(name, 0)), _said(name, counts, names))
     console.print(table, markup=False)
-    return 1 if missing else 0
 
 
 def _said(name: str, counts: Mapping[str, int], names: Sequence[str]) -> str:
     if name == names[0]:
         return "encrypts"
     if name not in names:
-        return "missing: add it at the end of ROUTER_SECRETS_KEYS, or these can't be delivered to"
+        return (
+            "missing: add it at the end of ROUTER_SECRETS_KEYS; until then what is for these waits"
+        )
     if counts.get(name):
         return "still needed: `router secrets rotate`, once every role has the new first key"
     return "no longer needed, once every role runs with the new first key"

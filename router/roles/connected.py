@@ -13,6 +13,7 @@ from event_router.router.schedule.redis import RedisSchedule
 from event_router.router.store.ports import Registry
 from event_router.router.store.registry import SqlRegistry
 from event_router.router.store.secrets import Secrets
+from event_router.router.unreadable import Unreadable
 from event_router.router.versions import RedisVersions
 
 
@@ -38,10 +39,11 @@ def connect(role: Role) -> Connected:
     producer = open_producer(settings, topics, role.health)
     for close in (redis.aclose, registry.aclose, producer.aclose):
         role.closing.push_async_callback(close)
+    directory = CachedDirectory(registry, versions, loaded=Unreadable(role.health).note)
     return Connected(
         registry=registry,
         versions=versions,
-        directory=WithOperator(CachedDirectory(registry, versions), operator_destination(settings)),
+        directory=WithOperator(directory, operator_destination(settings)),
         producer=producer,
         schedule=open_schedule(settings, topics, redis),
         duplicates=RedisDuplicates(redis, topics.prefix, settings.duplicate_window),

@@ -107,9 +107,8 @@ def role_metrics(role: Role) -> CollectorRegistry:
 
 def _gauges(role: Role) -> Mapping[str, float]:
     lag = role.lag()
-    return {**role.gauges(), "ready": float(role.health.ready)} | (
-        {} if lag is None else {"lag_records": float(lag)}
-    )
+    said = {"ready": float(role.health.ready), "warnings": float(len(role.health.warnings))}
+    return {**role.gauges(), **said} | ({} if lag is None else {"lag_records": float(lag)})
 
 
 async def _found_topics(role: Role) -> None:

@@ -103,7 +103,8 @@ class Registry(Protocol):
     async def destination(self, key: DestinationKey) -> Destination | None: ...
 
     async def destinations(self, tenants: Collection[str]) -> list[Destination]:
-        """Those of all these tenants, the oldest first."""
+        """Those of all these tenants, the oldest first. One that can't be read is among them, and
+        says so (`unreadable`)."""
         ...
 
     async def delete(self, key: DestinationKey) -> bool:

@@ -54,6 +54,19 @@ class Rotation:
             after = page[-1].owner
         return counted
 
+    async def closed(self) -> list[str]:
+        """Which don't open with the keys that are given, and why."""
+        found: list[str] = []
+        after = _BEFORE_ALL
+        while page := await self._page(after, ""):
+            for one in page:
+                try:
+                    self._secrets.open(one.owner, one.text)
+                except Unavailable as error:
+                    found.append(f"{one.owner.tenant}/{one.owner.destination}: {error.detail}")
+            after = page[-1].owner
+        return found
+
     async def run(self) -> AsyncIterator[Rotated]:
         """Each batch once it is committed. What is written meanwhile by a process whose first key
         is another one may be left over: see `by_key`."""

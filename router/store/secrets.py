@@ -52,7 +52,8 @@ class Secrets:
         return f"{self._name}:{base64.b64encode(box).decode()}"
 
     def open(self, owner: DestinationKey, sealed: str) -> dict[str, Any]:
-        """What was sealed; Unavailable when its key isn't here, or it isn't `owner`'s."""
+        """What was sealed; Unavailable when its key isn't here, it isn't `owner`'s, or it is no
+        object."""
         name, text = key_name(sealed), sealed.partition(":")[2]
         key = self._keys.get(name)
         if key is None:
@@ -60,10 +61,10 @@ class Secrets:
         try:
             box = base64.b64decode(text, validate=True)
             plain = key.decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], _bound_to(owner))
-        except (InvalidTag, binascii.Error, ValueError) as error:
+            return msgspec.json.decode(plain, type=dict[str, Any])
+        except (InvalidTag, ValueError) as error:  # base64's and msgspec's are ValueErrors, too
             detail = f"the credentials of {owner.tenant}/{owner.destination} don't open with {name}"
             raise Unavailable("secrets", detail) from error
-        return msgspec.json.decode(plain, type=dict[str, Any])
 
 
 def key_name(sealed: str) -> str:

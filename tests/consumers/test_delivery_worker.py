@@ -271,6 +271,31 @@ async def test_what_waits_for_a_disabled_destination_is_given_up_once_it_is_too_
     assert not world.receiver.received
 
 
+async def test_an_unreadable_destination_keeps_what_waits_and_the_others_go_on() -> None:
+    world = World(fast_clock)
+    world.directory.put(destination("d", unreadable="its key is missing"), destination("other"))
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery(), delivery("e2", to="other")))
+        assert unfinished(world) == 0
+        await until(lambda: len(attempts(world)) == 1)
+        await asyncio.sleep(0.1)
+        assert [one.delivery.destination for one in attempts(world)] == ["other"]
+        world.directory.put(destination("d"))
+        await world.schedule.door(delivery().head.key, 0)
+        await until(lambda: world.receiver.received["d", "e1"] == 1)
+
+
+async def test_what_waits_for_an_unreadable_destination_is_given_up_once_it_is_too_old() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d", unreadable="its key is missing"))
+    await world.schedule.park([Parked(delivery("e1"), 0)])
+    async with working(world, replace(LIMITS, max_age=60.0)):
+        await until(lambda: len(attempts(world)) == 1)
+    [attempt] = attempts(world)
+    assert (attempt.outcome, attempt.code) == ("rejected", "destination_unreadable")
+    assert not world.receiver.received
+
+
 async def test_a_deleted_destination_is_reported_as_such() -> None:
     world = World(fast_clock)
     async with working(world) as worker:

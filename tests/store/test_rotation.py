@@ -220,6 +220,25 @@ async def test_a_key_that_is_not_given_fails_the_commands_and_is_named(
     assert "8 not rotated: the key 'old' isn't in ROUTER_SECRETS_KEYS" in shown()
 
 
+async def test_the_status_names_each_destination_that_does_not_open(
+    opened: Opened, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _filled(opened(OLD), 30)
+    await opened(LOST).replace(_key(1), _fields("whose key is lost"))
+    _set(monkeypatch, url, OLD)
+    console, shown = _console()
+    assert await show_status(console) == 1
+    owner = _key(1)
+    lines = [line for line in shown().splitlines() if line.startswith("can't be read: ")]
+    why = "the key 'lost' isn't in ROUTER_SECRETS_KEYS: add it at the end"
+    assert lines == [f"can't be read: {owner.tenant}/{owner.destination}: {why}"]
+    _set(monkeypatch, url, NEW)
+    console, shown = _console()
+    assert await show_status(console) == 1
+    assert shown().count("can't be read: ") == 20
+    assert "… and 10 more" in shown()
+
+
 async def test_no_keys_at_all_is_an_error_that_names_the_variable(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
