@@ -20,6 +20,7 @@ class GatheredTransport(asyncio.Transport):
         self._transport = transport
         self._pieces: list[bytes] = []
         self._size = 0
+        self._written = 0
         self._loop = asyncio.get_running_loop()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -27,6 +28,7 @@ class GatheredTransport(asyncio.Transport):
             self._loop.call_soon(self._flush)
         self._pieces.append(bytes(data))
         self._size += len(data)
+        self._written += len(data)
         if self._size >= MOST:
             self._flush()
 
@@ -34,6 +36,14 @@ class GatheredTransport(asyncio.Transport):
         pieces, self._pieces, self._size = self._pieces, [], 0
         if pieces and not self._transport.is_closing():
             self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def get_write_buffer_size(self) -> int:
+        return self._size + self._transport.get_write_buffer_size()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that this machine no longer keeps for the one who reads them, but in the kernel."""
+        return self._written - self.get_write_buffer_size()
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()

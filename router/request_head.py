@@ -1,8 +1,9 @@
 """A request's line and headers are bounded, in size and time, and what can't be read is refused in
-JSON.
+JSON. Who doesn't read what was answered is cut off.
 
-uvicorn takes in headers of any size before it asks anybody, waits for them for ever, and refuses in
-plain text. It also writes an answer's head and its body apart.
+uvicorn takes in headers of any size before it asks anybody, waits for them for ever, refuses in
+plain text, and keeps an answer for as long as nobody reads it. It also writes an answer's head and
+its body apart.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ MOST_HEADERS = 32 * 1024
 HEAD_SECONDS = 30.0
 """For a head to be here, from its first byte on; also for the first byte of a connection, and for
 what is left of a body after its request was answered."""
+SLOWEST = 16 * 1024
+"""Bytes a second, on average over HEAD_SECONDS, in which an answer has to be read."""
 
 
 class _Refused(Exception):
@@ -28,16 +31,18 @@ class _Refused(Exception):
 class BoundedHead(HttpToolsProtocol):
     """HTTP/1.1 as uvicorn speaks it. A URL over `MOST_URL` bytes is 414, headers over
     `MOST_HEADERS` are 431, one that isn't whole within `HEAD_SECONDS` is 408, what isn't HTTP is
-    400; the connection is closed then."""
+    400; the connection is closed then. Whoever reads slower than `SLOWEST` is cut off."""
 
     _in_head = False
     _taken = 0
     _late = False
     _waits_since: float | None = None  # for a head
     _timer: asyncio.TimerHandle | None = None
+    _unread_since: tuple[float, int] | None = None  # and how much had been taken then
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        super().connection_made(GatheredTransport(transport))
+        self._gathered = GatheredTransport(transport)
+        super().connection_made(self._gathered)
         self._waits_since = self.loop.time()
         self._timer = self.loop.call_later(HEAD_SECONDS, self._look_at_the_time)
 
@@ -47,17 +52,35 @@ class BoundedHead(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _look_at_the_time(self) -> None:
-        """One timer a connection, whatever the number of its requests."""
+        """One timer a connection, whatever the number of its requests, until it is lost."""
         now = self.loop.time()
-        since = now if self._waits_since is None else self._waits_since
+        waits_since = None if self.transport.is_closing() else self._waits_since
+        since = now if waits_since is None else waits_since
+        if self._reads_too_slowly(now):
+            self.transport.abort()
+            return
         if now - since >= HEAD_SECONDS:
-            self._late = True
-            if self._in_head:
-                self.send_400_response("")
-            else:
-                self.transport.close()
-        elif not self.transport.is_closing():
-            self._timer = self.loop.call_at(since + HEAD_SECONDS, self._look_at_the_time)
+            self._close_late()
+            since = now
+        self._timer = self.loop.call_at(since + HEAD_SECONDS, self._look_at_the_time)
+
+    def _close_late(self) -> None:
+        self._late = True
+        if self._in_head:
+            self.send_400_response("")
+        else:
+            self.transport.close()
+
+    def _reads_too_slowly(self, now: float) -> bool:
+        """Whether what was answered has been there for a while, and too little of it was taken."""
+        taken = self._gathered.taken
+        if not self._gathered.get_write_buffer_size():
+            self._unread_since = None
+            return False
+        since, before = self._unread_since or (now, taken)
+        is_due = now - since >= HEAD_SECONDS
+        self._unread_since = (now, taken) if is_due else (since, before)
+        return is_due and taken - before < SLOWEST * (now - since)
 
     def data_received(self, data: bytes) -> None:
         before = self.scope
