@@ -1,6 +1,7 @@
 """Which destinations an event goes to. Pure: the same event and view give the same answer."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,7 +17,15 @@ TOPICS_REMEMBERED = 1_000
 _any_json = msgspec.json.Decoder()
 
 
-def match(event: Event, view: TenantView) -> list[Destination]:
+TooCostlyFor = Callable[[Destination], None]
+"""Told of a destination that gets an event because its filter couldn't be decided."""
+
+
+def _nobody(_: Destination) -> None:
+    """Is told."""
+
+
+def match(event: Event, view: TenantView, too_costly: TooCostlyFor = _nobody) -> list[Destination]:
     """The enabled destinations whose topics and filter fit, or of those the one it names."""
     fitting = [
         one
@@ -25,15 +34,16 @@ def match(event: Event, view: TenantView) -> list[Destination]:
     ]
     if any(one.filter for one in fitting):
         document = filterable(event)
-        fitting = [one for one in fitting if not one.filter or _lets_through(one.filter, document)]
+        fitting = [one for one in fitting if _lets_through(one, document, too_costly)]
     return fitting
 
 
-def _lets_through(pattern: dict[str, Any], document: dict[str, Any]) -> bool:
+def _lets_through(one: Destination, document: dict[str, Any], too_costly: TooCostlyFor) -> bool:
     """What a filter can't decide at a bearable cost isn't kept from its destination."""
     try:
-        return matches(pattern, document)
+        return not one.filter or matches(one.filter, document)
     except TooCostly:
+        too_costly(one)
         return True
 
 

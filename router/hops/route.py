@@ -15,7 +15,8 @@ from event_router.router.decisions.matching import match
 from event_router.router.decisions.sighting import Verdict, judge, sighting_of
 from event_router.schemas.attempt import Routed, RoutedAs
 from event_router.schemas.decode import decode_event
-from event_router.schemas.delivery import delivery_of
+from event_router.schemas.delivery import DestinationKey, delivery_of
+from event_router.schemas.destination import Destination
 from event_router.schemas.errors import TooLarge, Undecodable
 from event_router.schemas.event import Event
 from event_router.schemas.record import Message, Record
@@ -24,10 +25,14 @@ from event_router.schemas.wire import dead_message, dead_of, delivery_message, r
 
 log = logging.getLogger(__name__)
 
+_TELL_AGAIN = 60_000  # ms
+_MOST_TOLD = 100  # destinations within that time
+
 
 @dataclass(slots=True)
 class RouteCounts:
-    """What this process has routed since it started."""
+    """What this process has routed since it started. `filters_too_costly` deliveries are owed
+    because the filter couldn't be decided."""
 
     events: int = 0
     deliveries: int = 0
@@ -36,6 +41,7 @@ class RouteCounts:
     id_conflict: int = 0
     undecodable: int = 0
     without_deduplication: int = 0
+    filters_too_costly: int = 0
 
 
 @dataclass(slots=True)
@@ -53,6 +59,7 @@ class Route:
     clock: Callable[[], int]
     patience: float = 3.0
     counts: RouteCounts = field(default_factory=RouteCounts)
+    _told: dict[DestinationKey, int] = field(default_factory=dict)
 
     async def __call__(self, records: Sequence[Record]) -> None:
         """On return every record's effects are acknowledged by Kafka."""
@@ -123,13 +130,23 @@ class Route:
             ]
         deliveries = [
             delivery_message(delivery_of(event, destination.id, now), self.topics)
-            for destination in match(event, view)
+            for destination in match(event, view, self._too_costly)
         ]
         self.counts.deliveries += len(deliveries)
         if not deliveries:
             self.counts.no_match += 1
             return [self._routed(event, "no_match", now)]
         return deliveries
+
+    def _too_costly(self, destination: Destination) -> None:
+        """Counted each time, and said once in a while of each destination."""
+        self.counts.filters_too_costly += 1
+        now = self.clock()
+        self._told = {key: at for key, at in self._told.items() if now - at < _TELL_AGAIN}
+        if destination.key not in self._told and len(self._told) < _MOST_TOLD:
+            self._told[destination.key] = now
+            named = {"tenant": destination.tenant, "destination": destination.id}
+            log.warning("filter.too_costly", extra=named)
 
     async def _send(self, out: Sequence[tuple[Record, Message]]) -> None:
         sent = await self.producer.send([message for _, message in out])

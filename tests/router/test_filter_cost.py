@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
+from event_router.consumers.health import Health
 from event_router.consumers.ports import TenantView
 from event_router.router.decisions.filters import (
     LARGEST,
@@ -21,10 +23,12 @@ from event_router.router.decisions.filters import (
     matches,
 )
 from event_router.router.decisions.matching import filterable, match
+from event_router.router.hops.route import Route
+from event_router.router.metrics import RoleCollector, registry_of
 from event_router.schemas.errors import InvalidValue
 from event_router.schemas.event import Event
 from event_router.schemas.record import Place
-from tests.loop import destination
+from tests.loop import World, destination
 from tests.router.test_filters import PATTERNS, VALUES
 
 LARGE = 512 * 1024
@@ -104,6 +108,32 @@ def test_an_event_that_is_too_large_for_a_filter_passes_it() -> None:
     )
     assert [one.id for one in match(_event({"a": [7] * 200_000}), view)] == ["x"]
     assert match(_event({"a": [7]}), view) == []
+
+
+async def test_what_passes_a_filter_for_its_cost_is_counted_and_told_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times: list[int] = []
+    world = World(lambda: times[-1])
+    costly = {"data": {"a": HOSTILE["any of many"][0]}}
+    world.directory.put(*(destination(name, filter=costly) for name in "xy"))
+    route = Route(
+        world.topics, world.directory, world.duplicates, world.broker, Health(), lambda: times[-1]
+    )
+    times.append(0)
+    await world.publish("e1", data=json.dumps({"a": [7] * 200_000}).encode())
+    with caplog.at_level("WARNING", "event_router.router.hops.route"):
+        for now in (0, 1_000, 59_999, 60_000):
+            times.append(now)
+            await route(world.broker.records(world.topics.events))
+    told = [vars(line) for line in caplog.records if line.msg == "filter.too_costly"]
+    assert [(line["tenant"], line["destination"]) for line in told] == [
+        ("acme", "x"),
+        ("acme", "y"),
+    ] * 2
+    assert route.counts.filters_too_costly == 2 * 4
+    metrics = generate_latest(registry_of(RoleCollector({"route": route.counts}, dict)))
+    assert b"router_route_filters_too_costly_total 8.0" in metrics
 
 
 def test_a_long_list_is_searched_for_what_people_ask() -> None:
