@@ -44,7 +44,17 @@ from tests.virtual_time import virtual_clock, virtual_monotonic
 
 POLICY = RetryPolicy(FixedDelays((1.0,)), limit=3, max_age=3600)
 ROOM = Bounds.of(1 << 24)
-SWEEP = SweepPace(page=3, refill_page=3, look=5, park=2, probe=1, park_first=1, slow_look=4)
+SWEEP = SweepPace(
+    page=3,
+    refill_page=3,
+    look=5,
+    refill_look=5,
+    park=2,
+    park_first=1,
+    slow_look=4,
+    stuck_look=3,
+    stuck_keys=2,
+)
 
 
 def destination(name: str, **changes: object) -> Destination:

@@ -42,26 +42,31 @@ _OVER = 0.001
 class SweepPace:
     """Seconds, and counts. `renewed` is longer than it takes a worker to renew its leases; a look
     holds at most `look` rows (`slow_look` while there is nothing to park) and about `look_bytes`
-    of payload; of a destination that had no room at the last look `probe` rows are tried.
+    of payload.
 
-    Where there is no room rows wait for some, tried every `refill_every` and given up after
-    `refill_idle` without any.
+    Where there is no room rows wait for some, tried every `refill_every`: up to `refill_look` of
+    them, half of which last for as long as it takes to find the next. Who had no room for
+    `refill_idle` is tried with fresh rows every `stuck_every`, `stuck_look` of all and
+    `stuck_keys` destinations at a time.
     """
 
     renewed: float = 6.0
     ask: float = 0.5
     ask_at_most: float = 5.0
     page: int = 500
-    refill_page: int = 2_000
     page_pause: float = 0.5
     look: int = 16_000
     slow_look: int = 1_000
     look_bytes: int = 32 << 20
     park: int = 250
     park_first: int = 10
-    probe: int = 100
+    refill_page: int = 2_000
+    refill_look: int = 40_000
     refill_every: float = 0.5
     refill_idle: float = 20.0
+    stuck_every: float = 5.0
+    stuck_look: int = 4_000
+    stuck_keys: int = 400
 
 
 @dataclass(slots=True)
@@ -110,6 +115,8 @@ class Orphans:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     counts: SweepCounts = field(default_factory=SweepCounts)
     owner: str = field(default_factory=new_id)
+    users: set[str] = field(default_factory=set)
+    """Who of ours needs the turn to stay ours."""
 
     async def is_mine(self) -> bool:
         """Whether it is our turn, for TURN seconds from now."""
@@ -117,6 +124,12 @@ class Orphans:
 
     async def end_turn(self) -> None:
         await self.schedule.turn(self.owner, _OVER)
+
+    async def leave(self, user: str) -> None:
+        """That one needs the turn no more; it ends when nobody does."""
+        self.users.discard(user)
+        if not self.users:
+            await self.end_turn()
 
     async def absent(self, rows: list[Unsettled]) -> list[Unsettled]:
         """3. Those that the schedule hasn't got."""

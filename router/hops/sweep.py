@@ -16,7 +16,6 @@ room, `refill.py` goes on.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import InitVar, dataclass, field
 
@@ -35,15 +34,14 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Pass:
     """Over everything that had nothing to do `before` (ms), up to `after`, but for destinations
-    `without` room; `tried` are those that had none the last time. It is `fast` in a hurry, and
-    while there is something to park."""
+    `without` room. It is `fast` in a hurry, and while there is something to park."""
 
     before: int
     fast: bool
     without: set[DestinationKey]
     after: DeliveryRef | None = None
     at_end: bool = False
-    tried: Counter[DestinationKey] = field(default_factory=Counter)
+    parked: int = 0
 
 
 @dataclass(slots=True)
@@ -78,14 +76,17 @@ class Sweep:
 
     async def __call__(self, before: int, *, hurry: bool = False) -> int:
         """One pass over everything that had nothing to do before `before` (ms); how many
-        deliveries were parked. Without `hurry` it reads slowly."""
-        before_it = self.counts.parked
+        deliveries it parked. Without `hurry` it reads slowly."""
         this = _Pass(before, hurry, set(self.refills.keys))
-        while not this.at_end and await self.orphans.is_mine():
-            this.fast = await self._look(await self._missing(this), this) or hurry
-        if this.at_end and not self.refills.keys:
-            await self.orphans.end_turn()
-        return self.counts.parked - before_it
+        self.orphans.users.add("pass")
+        try:
+            while not this.at_end and await self.orphans.is_mine():
+                this.fast = await self._look(await self._missing(this), this) or hurry
+        except BaseException:
+            self.orphans.users.discard("pass")
+            raise
+        await self.orphans.leave("pass")
+        return this.parked
 
     async def _missing(self, this: _Pass) -> list[Unsettled]:
         """1. Rows without anybody to deliver them, as it seems. Leaving out what the schedule has
@@ -96,7 +97,7 @@ class Sweep:
             rows = await self.log.unsettled(
                 this.before, pace.page, this.after, without=this.without
             )
-            missing += self._worth_trying(await self.orphans.absent(rows), this)
+            missing += await self.orphans.absent(rows)
             if len(rows) < pace.page:
                 this.at_end = True
                 return missing
@@ -109,19 +110,6 @@ class Sweep:
                 await self.pause(pace.page_pause)
         return []
 
-    def _worth_trying(self, rows: list[Unsettled], this: _Pass) -> list[Unsettled]:
-        """Only a few of who had no room the last time."""
-        found = []
-        for row in rows:
-            key = row.head.key
-            if key in self.refills.stuck:
-                this.tried[key] += 1
-                if this.tried[key] > self.pace.probe:
-                    this.without.add(key)
-                    continue
-            found.append(row)
-        return found
-
     async def _look(self, rows: list[Unsettled], this: _Pass) -> bool:
         """Steps 2 to 6; whether there were some to park."""
         rows = await self.orphans.sure(rows)
@@ -132,19 +120,19 @@ class Sweep:
     async def _park(self, rows: list[Unsettled], this: _Pass) -> None:
         """6. What has no room is left to the refills."""
         left: dict[DestinationKey, list[Unsettled]] = {}
-        before = self.counts.parked
+        parked = 0
         for begin in range(0, len(rows), self.pace.park):
             if not await self.orphans.is_mine():
                 return
             some = rows[begin : begin + self.pace.park]
             parking = await self.orphans.park([row for row in some if row.head.key not in left])
+            parked += parking.parked
             waiting = [row for row in some if row.head.key in left]
             for row in (*waiting, *parking.refused):
                 left.setdefault(row.head.key, []).append(row)
         for key, theirs in left.items():
             self.refills.begin(key, this.before, theirs)
-        self.refills.stuck -= {row.head.key for row in rows} - left.keys()
         this.without |= left.keys()
-        parked = self.counts.parked - before
+        this.parked += parked
         extra = {"missing": len(rows), "parked": parked, "full": len(left)}
         log.info("sweep.looked", extra=extra)

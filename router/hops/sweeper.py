@@ -62,6 +62,7 @@ class Sweeper:
         if not await schedule.intact():
             # Marked first: another loss during the pass shows, too.
             await schedule.mark()
+            self.sweep.refills.forget()  # what they had parked is lost, too
             self._hurried_until = self.clock() + round(self.pace.hurry * 1000)
             detail = "Redis is new, or lost what it held: sweeping at once"
             log.warning("schedule.unmarked", extra={"detail": detail})

@@ -24,7 +24,7 @@ from event_router.schemas.delivery import Delivery
 from event_router.schemas.errors import Answer, Unavailable
 from event_router.schemas.record import Record
 from tests.contracts.schedules import delivery
-from tests.loop import Receiver, World, destination, unavailable
+from tests.loop import Life, Receiver, World, destination, unavailable
 from tests.virtual_time import BEGIN, run_virtually, virtual_clock
 
 POLICY = RetryPolicy(FixedDelays((60.0, 600.0)), limit=2, max_age=10**9)
@@ -242,7 +242,7 @@ async def _past_the_bound(count: int) -> tuple[World, SweepCounts, float]:
     world.directory.put(destination("back"), destination("gone"))
     world.receiver = Away()
     await world.publish(*(f"e{number}" for number in range(count)))
-    life = world.life(SweepPace(page=50, refill_page=50, look=200, slow_look=100))
+    life = world.life(SweepPace(page=50, refill_page=50, look=200, slow_look=100, refill_look=200))
     running = asyncio.create_task(life.run(), name="life")
     async with asyncio.timeout(3_600):
         while len(world.receiver.received) < count:
@@ -258,6 +258,92 @@ def test_what_the_schedule_has_no_room_for_comes_as_there_is_some() -> None:
     assert counts.parked > 200
     assert max(world.receiver.received.values()) == 1
     assert took < 300
+
+
+async def _stuck() -> tuple[World, Life]:
+    """One destination is full, and has been given up by the refills; the loop runs on."""
+    world = World(bounds=Bounds(total=40_000, destination=10_000))
+    world.directory.put(destination("back"))
+    world.receiver = Away()
+    await world.publish(*(f"e{number}" for number in range(200)))
+    life = world.life(SweepPace(page=50, refill_page=50, look=200, slow_look=100, refill_look=50))
+    return world, life
+
+
+async def _turns_of_others() -> int:
+    """How many seconds somebody else could have swept, of 60 s with a full destination."""
+    world, life = await _stuck()
+    running = asyncio.create_task(life.run(), name="life")
+    await asyncio.sleep(60)
+    assert life.sweeper.sweep.refills.keys
+    free = 0
+    for _ in range(30):
+        await asyncio.sleep(1)
+        if await world.schedule.turn("command", 0.001):
+            free += 1
+    running.cancel()
+    await asyncio.wait([running])
+    return free
+
+
+def test_who_sweeps_by_hand_gets_a_turn_beside_a_destination_without_room() -> None:
+    assert run_virtually(_turns_of_others()) > 0
+
+
+async def _lost_while_full() -> World:
+    world, life = await _stuck()
+    running = asyncio.create_task(life.run(), name="life")
+    await asyncio.sleep(60)
+    world.schedule.clear()
+    async with asyncio.timeout(3_600):
+        while len(world.receiver.received) < 200:
+            await asyncio.sleep(1)
+    running.cancel()
+    await asyncio.wait([running])
+    return world
+
+
+def test_what_a_full_destination_had_parked_comes_though_redis_lost_it() -> None:
+    world = run_virtually(_lost_while_full())
+    assert max(world.receiver.received.values()) == 1
+
+
+async def _how_many_rows_are_read(count: int) -> float:
+    """Of the log, for each that the schedule had no room for."""
+    world = World(bounds=Bounds(total=40_000, destination=10_000))
+    world.directory.put(destination("back"))
+    world.receiver = Away()
+    world.log = log = Counting()
+    await world.publish(*(f"e{number}" for number in range(count)))
+    pace = SweepPace(
+        page=50, refill_page=50, look=200, slow_look=100, refill_look=200, stuck_look=20
+    )
+    running = asyncio.create_task(world.life(pace).run(), name="life")
+    async with asyncio.timeout(3_600):
+        while len(world.receiver.received) < count:
+            await asyncio.sleep(1)
+    running.cancel()
+    await asyncio.wait([running])
+    return log.read / count
+
+
+class Counting(MemoryLog):
+    """Counts the rows that sweep is given."""
+
+    read = 0
+
+    async def unsettled(
+        self, before: int, limit: int, after: DeliveryRef | None = None, **which: Any
+    ) -> list[Unsettled]:
+        found = await super().unsettled(before, limit, after, **which)
+        self.read += len(found)
+        return found
+
+
+def test_ten_times_as_many_without_room_cost_no_more_each() -> None:
+    few = run_virtually(_how_many_rows_are_read(100))
+    many = run_virtually(_how_many_rows_are_read(1_000))
+    assert many < 2 * few
 
 
 class _Stubborn:
