@@ -26,11 +26,9 @@ from benchmarks.crowd import Watch, watching
 from benchmarks.crowd_producer import Load
 from benchmarks.document import write_between_markers
 from benchmarks.receiver import at
+from benchmarks.recovery_progress import told
 from benchmarks.recovery_receiver import Recovered
-from event_router.router.adapters import open_schedule
 from event_router.router.child import free_port
-from event_router.router.redis_pipe import RedisPipe
-from event_router.router.store.log import SqlLog
 from event_router.schemas.delivery import DestinationKey
 from tests.system import ROLES
 
@@ -40,7 +38,10 @@ LIVE = [DestinationKey("bench", f"live{number}") for number in range(10)]
 LIVE_RATE = 100.0
 ALONE = 20.0
 """Seconds for which it is seen how fast the others are, before."""
-PATIENCE = 900.0
+PUBLISHING = 240.0
+KEEPING = 240.0
+PATIENCE = 480.0
+"""Seconds for each step, after which it says what is missing and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +79,32 @@ class Result:
 
 
 async def measure(case: Case) -> Result:
-    async with laid("real", "sqlite", REDIS_MAX_BYTES=str(case.megabytes << 20)) as bed:
+    settings = {"REDIS_MAX_BYTES": str(case.megabytes << 20)}
+    async with laid("real", "sqlite", **settings) as bed, told(bed) as progress:
         port = free_port()
         urls = {key: f"http://127.0.0.1:{port}/live/{key.destination}" for key in LIVE}
         await bed.make_webhooks({**urls, AWAY: f"http://127.0.0.1:{port}/away/d"})
         receiver = await start("benchmarks.recovery_receiver", port, case.count)
         await asyncio.sleep(1.5)
+        progress.phase = "the others alone"
         alone = await _alone(bed)
-        await _publish(bed, Load(*_events(bed), time.time() + 1, 0, case.count, [AWAY]))
-        await _until_kept(bed, case.count)
+        progress.phase = "publishing for the one that is away"
+        await _produce(Load(*_events(bed), time.time() + 1, 0, case.count, [AWAY]))
+        await progress.until_unsettled(case.count, KEEPING)
+        progress.phase = "it is back"
         live = await start("benchmarks.crowd_producer", _text(_steady(bed, PATIENCE)))
         await asyncio.sleep(5)
         async with watching(bed) as watch:
-            parked = await _parked(bed)
+            parked = (await progress.look()).parked
             receiver.send_signal(signal.SIGUSR1)
             said = msgspec.json.decode(await report(receiver, PATIENCE), type=Recovered)
         if live.returncode is None:
             live.terminate()
         await live.wait()
+        if len(said.order) < case.count:
+            missing = case.count - len(said.order)
+            standing = await progress.look()
+            sys.exit(f"{missing:,} had not come after {PATIENCE:g} s: {standing}")
         return _result(case, said, watch, parked, alone)
 
 
@@ -113,9 +122,13 @@ def _text(load: Load) -> str:
     return msgspec.json.encode(load).decode()
 
 
+async def _produce(load: Load) -> None:
+    await report(await start("benchmarks.crowd_producer", _text(load)), PUBLISHING)
+
+
 async def _publish(bed: Bed, load: Load) -> None:
-    await report(await start("benchmarks.crowd_producer", _text(load)), 600)
-    await bed.system.quiet(600)
+    await _produce(load)
+    await bed.system.quiet(PUBLISHING)
 
 
 async def _alone(bed: Bed) -> tuple[float, float]:
@@ -124,24 +137,6 @@ async def _alone(bed: Bed) -> tuple[float, float]:
     began = time.time() * 1000
     await _publish(bed, msgspec.structs.replace(_steady(bed, ALONE), first=2 << 30))
     return began, time.time() * 1000
-
-
-async def _until_kept(bed: Bed, count: int) -> None:
-    """All wait, in the schedule or in the log alone."""
-    log = SqlLog(bed.system.settings.log_url)
-    while True:
-        counts = await log.counts()
-        if counts.waiting + counts.retrying >= count:
-            break
-        await asyncio.sleep(1)
-    await log.aclose()
-
-
-async def _parked(bed: Bed) -> int:
-    redis = RedisPipe(bed.system.settings.redis)
-    stats = await open_schedule(bed.system.settings, bed.system.topics, redis).stats()
-    await redis.aclose()
-    return stats.entries
 
 
 def _result(
