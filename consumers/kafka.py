@@ -51,7 +51,7 @@ class KafkaConfig:
 
     `max_message_bytes` is what topics take that don't say otherwise: Kafka's own default. A writer
     asks `vet` about each broker that the cluster names; those of `bootstrap` the caller has asked
-    about.
+    about. `tls` stands in for the three files.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -62,6 +62,7 @@ class KafkaConfig:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     idempotent: bool = True
     fetch_wait_ms: int = 500
     session_timeout: float = 10.0
@@ -87,6 +88,8 @@ class KafkaConfig:
         return options
 
     def _tls(self) -> ssl.SSLContext:
+        if self.tls:
+            return self.tls
         context = ssl.create_default_context(cafile=self.ca_file)
         if self.cert_file:
             context.load_cert_chain(self.cert_file, self.key_file)

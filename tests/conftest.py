@@ -61,6 +61,16 @@ def rabbitmq() -> Iterator[services.RabbitMq]:
 
 
 @pytest.fixture(scope="session")
+def own_rabbitmq(request: pytest.FixtureRequest) -> Iterator[services.RabbitMq]:
+    """A RabbitMQ of ours, never a given one: it speaks TLS as well."""
+    shared: services.RabbitMq = request.getfixturevalue("rabbitmq")
+    if shared.ours:
+        yield shared
+    else:
+        yield from _running(services.own_rabbitmq)
+
+
+@pytest.fixture(scope="session")
 def nats_server() -> Iterator[services.Nats]:
     """NATS with JetStream: `.server`."""
     yield from _running(services.nats)

@@ -30,6 +30,7 @@ import redis as redis_client
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
+from tests.certificates import NAME, Certified, certified
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
@@ -202,15 +203,16 @@ SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 @dataclass
 class Kafka(Service):
     """Apache Kafka: one node, KRaft. `sasl_bootstrap` is its listener with SASL PLAIN and SCRAM
-    (user SASL_USER, password SASL_PASSWORD), `tls_bootstrap` the same over TLS, with a certificate
-    by `ca_file`; '' and None when it isn't ours. `controller` is where other brokers of the same
-    cluster find it."""
+    (user SASL_USER, password SASL_PASSWORD), `tls_bootstrap` the same over TLS, where it is
+    `certified`, also for this machine's address, and looks at a client's certificate if there is
+    one; '' and None when it isn't ours. `controller` is where other brokers of the same cluster
+    find it."""
 
     bootstrap: str
     sasl_bootstrap: str = ""
     controller: str = ""
     tls_bootstrap: str = ""
-    ca_file: Path | None = None
+    certified: Certified | None = None
 
     async def make_topics(
         self, names: Mapping[str, int], configs: Mapping[str, str] | None = None
@@ -314,7 +316,7 @@ _QUICK = {
 }
 
 
-def _kafka_properties(data: Path, ports: Sequence[int], keys: Path) -> str:
+def _kafka_properties(data: Path, ports: Sequence[int], tls: Certified) -> str:
     port, sasl_port, tls_port, controller_port = ports
     listeners = f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port},TLS://{HOST}:{tls_port}"
     settings = {
@@ -330,7 +332,10 @@ def _kafka_properties(data: Path, ports: Sequence[int], keys: Path) -> str:
         **_kafka_logins("sasl"),
         **_kafka_logins("tls"),
         "listener.name.tls.ssl.keystore.type": "PEM",
-        "listener.name.tls.ssl.keystore.location": str(keys),
+        "listener.name.tls.ssl.keystore.location": str(_kafka_keys(tls)),
+        "listener.name.tls.ssl.truststore.type": "PEM",
+        "listener.name.tls.ssl.truststore.location": str(tls.ca),
+        "listener.name.tls.ssl.client.auth": "requested",
         "log.dirs": str(data),
         **_QUICK,
     }
@@ -353,34 +358,30 @@ def _kafka_logins(listener: str) -> dict[str, str]:
     }
 
 
-def _kafka_keys(home: Path) -> tuple[Path, Path]:
-    """A key with its certificate, as Kafka reads it; and the authority's certificate."""
-    import trustme
+def _kafka_keys(tls: Certified) -> Path:
+    """A key with its certificate, as Kafka reads it."""
     from cryptography.hazmat.primitives import serialization
 
-    authority = trustme.CA()
-    issued = authority.issue_cert(HOST, "localhost")
-    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    key = serialization.load_pem_private_key(tls.key.read_bytes(), None)
     pkcs8 = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    keys, ca_file = home / "keys.pem", home / "ca.pem"
-    keys.write_bytes(pkcs8 + b"".join(one.bytes() for one in issued.cert_chain_pems))
-    authority.cert_pem.write_to_path(ca_file)
-    return keys, ca_file
+    keys = tls.key.with_name("keys.pem")
+    keys.write_bytes(pkcs8 + tls.certificate.read_bytes())
+    return keys
 
 
 def own_kafka() -> Kafka:
     """An Apache Kafka of our own, running."""
     ports = [free_port() for _ in range(4)]
-    keys, ca_file = _kafka_keys(Path(tempfile.mkdtemp(prefix="keys-", dir=workspace())))
+    tls = certified(workspace(), HOST, "localhost", NAME)
     scram = f"[name={SASL_USER},password={SASL_PASSWORD}]"
     users = [word for mechanism in SCRAM for word in ("--add-scram", f"{mechanism}={scram}")]
-    process = _kafka_node(lambda data: _kafka_properties(data, ports, keys), *users)
-    plain, sasl, tls, controller = (f"{HOST}:{port}" for port in ports)
-    return Kafka(process, plain, sasl, controller, tls, ca_file)
+    process = _kafka_node(lambda data: _kafka_properties(data, ports, tls), *users)
+    plain, sasl, secure, controller = (f"{HOST}:{port}" for port in ports)
+    return Kafka(process, plain, sasl, controller, secure, tls)
 
 
 def another_broker(kafka: Kafka) -> Kafka:
@@ -507,13 +508,24 @@ def valkey() -> Redis:
 
 RABBITMQ_USER, RABBITMQ_PASSWORD = "guest", "guest"
 """RabbitMQ's own, which it knows on this machine only."""
+# It looks at a client's certificate if there is one.
+_RABBITMQ = """
+listeners.ssl.1 = %s
+ssl_options.cacertfile = %s
+ssl_options.certfile = %s
+ssl_options.keyfile = %s
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+"""
 
 
 @dataclass
 class RabbitMq(Service):
-    """A RabbitMQ server."""
+    """A RabbitMQ server. Ours speaks TLS as well, on a port of its own, with `certified`."""
 
     server: str
+    tls_port: int = 0
+    certified: Certified | None = None
 
     @property
     def url(self) -> str:
@@ -525,6 +537,11 @@ def rabbitmq() -> RabbitMq:
     given = os.environ.get("TEST_RABBITMQ")
     if given:
         return RabbitMq(None, given)
+    return own_rabbitmq()
+
+
+def own_rabbitmq() -> RabbitMq:
+    """A RabbitMQ of our own, running."""
     folder = Path("/usr/lib/rabbitmq/bin")
     if not (folder / "rabbitmq-server").exists():
         raise Missing(
@@ -532,6 +549,9 @@ def rabbitmq() -> RabbitMq:
         )
     data, port, names = workspace() / unique("rabbitmq-"), free_port(), str(free_port())
     data.mkdir()
+    tls, tls_port = certified(workspace()), free_port()
+    config = data / "rabbitmq.conf"
+    config.write_text(_RABBITMQ % (f"{HOST}:{tls_port}", tls.ca, tls.certificate, tls.key))
     enabled = data / "enabled_plugins"
     enabled.write_text("[].")
     env = {
@@ -542,6 +562,7 @@ def rabbitmq() -> RabbitMq:
         "RABBITMQ_DIST_PORT": str(free_port()),
         "RABBITMQ_MNESIA_BASE": str(data),
         "RABBITMQ_LOG_BASE": str(data),
+        "RABBITMQ_CONFIG_FILE": str(config),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(enabled),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2 +sbwt none",
         "ERL_EPMD_PORT": names,
@@ -556,16 +577,14 @@ def rabbitmq() -> RabbitMq:
     process.start()
     # Erlang's name server was started by it, and outlives it.
     atexit.register(subprocess.run, ["epmd", "-port", names, "-kill"], capture_output=True)
-    return RabbitMq(process, f"{HOST}:{port}")
+    return RabbitMq(process, f"{HOST}:{port}", tls_port, tls)
 
 
 # NATS -----------------------------------------------------------------------------------------
 
 NATS_USERS = {"owner": "owner", "writer": "writer"}
 NATS_PASSWORD = "a-long-password"
-_NATS = """
-listen: "%s"
-jetstream { store_dir: "%s" }
+_NATS_USERS = """
 authorization {
   users = [
     { user: owner, password: "%s" }
@@ -577,20 +596,25 @@ authorization {
 
 @dataclass
 class Nats(Service):
-    """A NATS server with JetStream, and the users of NATS_USERS."""
+    """A NATS server with JetStream; `nats()` has the users of NATS_USERS."""
 
     server: str
 
 
 def nats() -> Nats:
     """A NATS of our own."""
+    return own_nats(_NATS_USERS % (NATS_PASSWORD, NATS_PASSWORD))
+
+
+def own_nats(settings: str) -> Nats:
+    """A NATS of our own with these settings, such as who may log in."""
     program = shutil.which("nats-server")
     if program is None:
         raise Missing("install NATS (apt-get install nats-server)")
     data, server = workspace() / unique("nats-"), f"{HOST}:{free_port()}"
     data.mkdir()
     config = data / "nats.conf"
-    config.write_text(_NATS % (server, data, NATS_PASSWORD, NATS_PASSWORD))
+    config.write_text(f'listen: "{server}"\njetstream {{ store_dir: "{data}" }}\n{settings}')
     process = Process(
         data.name,
         [program, "--config", str(config)],

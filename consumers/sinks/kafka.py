@@ -16,6 +16,14 @@ from event_router.consumers.sinks.hosts import host_and_port
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
 from event_router.consumers.sinks.templates import PARTITION_KEY, Compiled, Template
+from event_router.consumers.sinks.tls import (
+    CA_CERTIFICATE,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    Certificates,
+    ClientKey,
+    tls_of,
+)
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
@@ -56,6 +64,7 @@ class KafkaSinkConfig(Fields):
     brokers: str = Field(title="Brokers", description="host:port, several comma-separated")
     topic: str = Field(title="Topic", pattern=_TOPIC)
     tls: bool = Field(True, title="TLS")
+    ca_certificate: Certificates | None = CA_CERTIFICATE
     sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] = Field(
         "plain", title="SASL mechanism", description="Without SASL when there is no username."
     )
@@ -75,6 +84,8 @@ class KafkaSinkCredentials(Fields):
 
     username: str = Field("", title="Username", repr=False)
     password: str = Field("", title="Password", repr=False)
+    client_certificate: Certificates | None = CLIENT_CERTIFICATE
+    client_key: ClientKey = CLIENT_KEY
 
 
 class KafkaSink(Batched):
@@ -165,6 +176,7 @@ def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials, vet: Ve
         sasl_mechanism=_MECHANISMS[config.sasl_mechanism],
         username=credentials.username,
         password=credentials.password,
+        tls=tls_of(config, credentials),
         idempotent=False,
         vet=vet,
     )

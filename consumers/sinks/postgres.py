@@ -14,8 +14,8 @@ say so in the config. `jsonb` keeps the values, not the bytes.
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -26,6 +26,14 @@ from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, S
 from event_router.consumers.sinks.hosts import host_and_port, vetted_address
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
+from event_router.consumers.sinks.tls import (
+    CA_CERTIFICATE,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    Certificates,
+    ClientKey,
+    pem_file,
+)
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
@@ -68,11 +76,14 @@ _SENTENCES = {
     'role "': "authentication_failed",
     "does not exist": "target_not_found",
     "remaining connection slots": "throttled",
+    "valid client certificate": "authentication_failed",
     "certificate": "tls_error",
     "SSL": "tls_error",
     "starting up": "service_unavailable",
     "shutting down": "service_unavailable",
 }
+_NO_PASSWORD = "none"  # noqa: S105  it is none
+"""Without one, libpq would send what it finds in our environment, or in our home."""
 _REJECTED = frozenset({"message_too_large", "payload_refused"})
 
 
@@ -93,13 +104,21 @@ class PostgresConfig(Fields):
     tls: bool = Field(
         True, title="TLS", description="With a certificate for the host by a known authority."
     )
+    ca_certificate: Certificates | None = CA_CERTIFICATE
 
 
 class PostgresCredentials(Fields):
     """Of a role that may insert into the table."""
 
     username: Text = Field(title="Username", repr=False)
-    password: Secret = Field(title="Password", repr=False)
+    password: Secret | None = Field(
+        None,
+        title="Password",
+        description="Not needed by a role that shows a certificate.",
+        repr=False,
+    )
+    client_certificate: Certificates | None = CLIENT_CERTIFICATE
+    client_key: ClientKey = CLIENT_KEY
 
 
 class Postgres(Batched):
@@ -181,19 +200,19 @@ class Postgres(Batched):
         from psycopg import AsyncConnection
 
         host, port = host_and_port(self._config.server)
-        return await AsyncConnection.connect(
-            host=host,
-            hostaddr=await vetted_address(self._resources.resolver, host),
-            port=port,
-            dbname=self._config.database,
-            user=self._credentials.username,
-            password=self._credentials.password,
-            sslmode="verify-full" if self._config.tls else "disable",
-            sslrootcert=_authorities() if self._config.tls else None,
-            gssencmode="disable",
-            application_name="event-router",
-            passfile="",
-        )
+        address = await vetted_address(self._resources.resolver, host)
+        with _tls_parameters(self._config, self._credentials) as tls:
+            return await AsyncConnection.connect(
+                host=host,
+                hostaddr=address,
+                port=port,
+                dbname=self._config.database,
+                user=self._credentials.username,
+                password=self._credentials.password or _NO_PASSWORD,
+                gssencmode="disable",
+                application_name="event-router",
+                **tls,
+            )
 
     def _row(self, delivery: Delivery) -> tuple[Any, ...]:
         head = delivery.head
@@ -213,6 +232,25 @@ class Postgres(Batched):
             return self._troubles.too_large(error)
         detail = self._troubles.told(error)
         return Rejected(code, detail, answer=Answer(code, body=detail.encode(errors="replace")))
+
+
+@contextmanager
+def _tls_parameters(
+    config: PostgresConfig, credentials: PostgresCredentials
+) -> Iterator[dict[str, Any]]:
+    """libpq's, which reads files, and shows a certificate of its user's unless told otherwise."""
+    certificate, key = credentials.client_certificate, credentials.client_key
+    if not config.tls:
+        yield {"sslmode": "disable"}
+        return
+    with pem_file(config.ca_certificate or "") as ca, pem_file(certificate or "", key or "") as own:
+        yield {
+            "sslmode": "verify-full",
+            "sslrootcert": ca if config.ca_certificate else _authorities(),
+            "sslcertmode": "allow" if certificate else "disable",
+            "sslcert": own,
+            "sslkey": own,
+        }
 
 
 def _authorities() -> str:

@@ -1,8 +1,10 @@
 """An exchange of RabbitMQ: persistent messages, confirmed by the broker, taken by some queue."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -12,6 +14,14 @@ from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, S
 from event_router.consumers.sinks.hosts import host_and_port, vetted_address
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
+from event_router.consumers.sinks.tls import (
+    CA_CERTIFICATE,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    Certificates,
+    ClientKey,
+    tls_of,
+)
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
@@ -32,6 +42,7 @@ class RabbitMqConfig(Fields):
     server_url: Server = Field(title="Server", description="host:port")
     exchange: Text = Field(title="Exchange")
     tls: bool = Field(False, title="TLS")
+    ca_certificate: Certificates | None = CA_CERTIFICATE
 
 
 class RabbitMqCredentials(Fields):
@@ -39,6 +50,8 @@ class RabbitMqCredentials(Fields):
 
     username: Secret = Field(title="Username", repr=False)
     password: Secret = Field(title="Password", repr=False)
+    client_certificate: Certificates | None = CLIENT_CERTIFICATE
+    client_key: ClientKey = CLIENT_KEY
 
 
 class RabbitMq:
@@ -100,20 +113,24 @@ class RabbitMq:
                 self._channel = await self._connection.channel(on_return_raises=True)
             return self._channel
 
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return tls_of(self._config, self._credentials)
+
     async def _connected(self) -> "AbstractConnection":
         from aio_pika import Connection
         from yarl import URL
 
         host, port = host_and_port(self._config.server_url)
         url = URL.build(
-            scheme="amqps" if self._config.tls else "amqp",
+            scheme="amqps" if self._tls else "amqp",
             user=self._credentials.username,
             password=self._credentials.password,
             host=host,
             port=port,
         )
         connection = Connection(url)
-        connection.kwargs["transport_factory"] = _ToVetted(self._resources.resolver)
+        connection.kwargs["transport_factory"] = _ToVetted(self._resources.resolver, self._tls)
         try:
             await connection.connect()
         except BaseException:
@@ -183,16 +200,11 @@ def _require_short(what: str, *texts: str) -> None:
 class _ToVetted:
     """Opens the library's connections: to an address that was vetted, under the host's name."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, tls: ssl.SSLContext | None) -> None:
         self._resolver = resolver
+        self._tls = tls
 
-    async def create(
-        self, url: Any, ssl_context_provider: Any, **_: Any
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def create(self, url: Any, **_: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         address = await vetted_address(self._resolver, url.host)
-        if url.scheme == "amqp":
-            return await asyncio.open_connection(address, url.port)
-        context = await ssl_context_provider.get_context()
-        return await asyncio.open_connection(
-            address, url.port, ssl=context, server_hostname=url.host
-        )
+        name = url.host if self._tls else None
+        return await asyncio.open_connection(address, url.port, ssl=self._tls, server_hostname=name)

@@ -10,7 +10,7 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -31,6 +31,34 @@ def tls_context(
     if certificate and key:
         _show(context, certificate, key)
     return context
+
+
+class Encrypted(Protocol):
+    """A config."""
+
+    @property
+    def tls(self) -> bool: ...
+
+    @property
+    def ca_certificate(self) -> str | None: ...
+
+
+class Identified(Protocol):
+    """Credentials."""
+
+    @property
+    def client_certificate(self) -> str | None: ...
+
+    @property
+    def client_key(self) -> str | None: ...
+
+
+def tls_of(config: Encrypted, credentials: Identified) -> ssl.SSLContext | None:
+    """As `tls_context`; None for a destination without TLS."""
+    if not config.tls:
+        return None
+    shown = credentials.client_certificate, credentials.client_key
+    return tls_context(config.ca_certificate, *shown)
 
 
 @contextmanager

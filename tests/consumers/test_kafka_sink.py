@@ -67,7 +67,8 @@ async def test_it_logs_in_with_each_mechanism(
     tls: bool,
 ) -> None:
     await faulty_kafka.make_topics({namespace: 1})
-    monkeypatch.setenv("SSL_CERT_FILE", str(faulty_kafka.ca_file))
+    assert faulty_kafka.certified
+    monkeypatch.setenv("SSL_CERT_FILE", str(faulty_kafka.certified.ca))
     brokers = faulty_kafka.tls_bootstrap if tls else faulty_kafka.sasl_bootstrap
     config = {"brokers": brokers, "topic": namespace, "tls": tls, "sasl_mechanism": mechanism}
     credentials = {"username": services.SASL_USER, "password": services.SASL_PASSWORD}

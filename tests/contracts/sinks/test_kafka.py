@@ -18,6 +18,8 @@ from event_router.consumers.testing import (
     silent_port,
 )
 from tests import services
+from tests.certificates import NAME
+from tests.contracts.sinks.tls_contract import Secured, TlsContract
 
 
 async def records_of(bootstrap: str, topic: str) -> list[Any]:
@@ -78,3 +80,25 @@ class TestKafka(BatchContract):
                 },
                 credentials,
             )
+
+
+class TestKafkaTls(TlsContract):
+    server = "brokers"
+
+    @pytest.fixture
+    async def secured(self, faulty_kafka: services.Kafka) -> Secured:
+        kafka, topic = faulty_kafka, services.unique()
+        assert kafka.certified
+        await kafka.make_topics({topic: 1})
+
+        async def arrived() -> int:
+            return len(await records_of(kafka.bootstrap, topic))
+
+        brokers = f"{NAME}:{kafka.tls_bootstrap.rpartition(':')[2]}"
+        return Secured(
+            "kafka",
+            {"brokers": brokers, "topic": topic, "tls": True},
+            {"username": services.SASL_USER, "password": services.SASL_PASSWORD},
+            kafka.certified.authority,
+            arrived,
+        )

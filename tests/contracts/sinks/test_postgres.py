@@ -3,16 +3,14 @@
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-import trustme
 
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.sinks.postgres import __doc__ as described
@@ -28,8 +26,10 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
-from event_router.schemas.errors import InvalidValue, Rejected, Unavailable
+from event_router.schemas.errors import InvalidValue, Rejected
 from tests import services
+from tests.certificates import NAME, Certified, a_client_of, certified
+from tests.contracts.sinks.tls_contract import Secured, TlsContract, outcome
 
 PASSWORD = "a-long-password"
 ROW = "SELECT event_id, topic, content_type, metadata, data FROM events"
@@ -142,55 +142,75 @@ def test_a_table_that_would_need_quotes_is_refused(table: str) -> None:
         load_sinks().check("postgres", config, {"username": "u", "password": "p"})
 
 
-@pytest.fixture
-def strict_postgres() -> Iterator[tuple[services.Postgres, Path]]:
-    """One that wants a password and speaks TLS, as localhost; and its authority's certificate."""
-    folder = Path(tempfile.mkdtemp(prefix="strict-", dir=services.workspace()))
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    (folder / "hba").write_text("host all postgres all trust\nhostssl all all all scram-sha-256\n")
-    (folder / "key.pem").chmod(0o600)
+STRICT = """
+host all postgres all trust
+hostssl all certified all cert
+hostssl all all all scram-sha-256
+"""
+
+
+@pytest.fixture(scope="module")
+def strict_postgres() -> Iterator[tuple[services.Postgres, Certified]]:
+    """One that wants a password and speaks TLS, or a certificate of the role `certified`."""
+    tls = certified(services.workspace())
+    hba = tls.key.with_name("hba")
+    hba.write_text(STRICT)
+    tls.key.chmod(0o600)
     if os.geteuid() == 0:
-        folder.chmod(0o711)
-        for path in (folder, *folder.iterdir()):
+        for path in hba.parent.iterdir():
             shutil.chown(path, "postgres", "postgres")
     server = services.own_postgres(
         "ssl=on",
-        f"ssl_cert_file={folder / 'cert.pem'}",
-        f"ssl_key_file={folder / 'key.pem'}",
-        f"hba_file={folder / 'hba'}",
+        f"ssl_cert_file={tls.certificate}",
+        f"ssl_key_file={tls.key}",
+        f"ssl_ca_file={tls.ca}",
+        f"hba_file={hba}",
     )
-    yield server, folder / "ca.pem"
-    assert server.process
-    server.process.kill()
+    yield server, tls
+    server.kill()
 
 
-async def test_passwords_and_certificates_are_checked(
-    strict_postgres: tuple[services.Postgres, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server, authority = strict_postgres
-    url = server.create_database()
-    await run(url, table_as_described())
-    port = urlsplit(url).port
+class TestPostgresTls(TlsContract):
+    @pytest.fixture
+    async def secured(
+        self, strict_postgres: tuple[services.Postgres, Certified]
+    ) -> AsyncIterator[Secured]:
+        server, tls = strict_postgres
+        url = server.create_database()
+        await run(url, table_as_described())
 
-    async def code(host: str = "localhost", tls: bool = True, **wrong: str) -> str:
-        config = config_of(url, server=f"{host}:{port}", tls=tls)
-        destination = a_destination("postgres", config, {**credentials, **wrong})
-        sink = load_sinks().open(destination, resources)
-        try:
-            return (await sink.deliver(a_delivery())).code
-        except Unavailable as trouble:
-            return trouble.code
-        finally:
-            await sink.aclose()
+        async def arrived() -> int:
+            return len(await rows_of(url))
 
-    async with local_resources() as resources, a_role(url) as credentials:
-        assert await code() == "tls_error"
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-        assert await code() == "OK"
-        assert await code("127.0.0.1") == "tls_error"
-        assert await code(password="a-wrong-guess") == "authentication_failed"
-        assert await code(tls=False) == "authentication_failed"
+        async with a_role(url) as credentials:
+            config = config_of(url, server=f"{NAME}:{urlsplit(url).port}", tls=True)
+            yield Secured("postgres", config, credentials, tls.authority, arrived)
+
+    async def test_passwords_are_checked(self, secured: Secured) -> None:
+        wrong = await outcome(secured, secured.trusting, {"password": "a-wrong-guess"})
+        assert wrong.code == "authentication_failed"
+        plain = await outcome(secured, {**secured.config, "tls": False})
+        assert plain.code == "authentication_failed"
+
+    async def test_our_own_password_is_never_told(
+        self, secured: Secured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ours: what libpq would take from the environment."""
+        monkeypatch.setenv("PGPASSWORD", secured.credentials["password"])
+        role = {"username": secured.credentials["username"]}
+        told = await outcome(replace(secured, credentials=role), secured.trusting)
+        assert told.code == "authentication_failed"
+
+    async def test_a_certificate_may_stand_for_a_password(
+        self, secured: Secured, strict_postgres: tuple[services.Postgres, Certified]
+    ) -> None:
+        server, tls = strict_postgres
+        url = f"{server.url.rpartition('/')[0]}/{secured.config['database']}"
+        grant = "GRANT INSERT ON events TO certified"
+        await run(url, "CREATE ROLE certified LOGIN", grant)
+        named = replace(secured, credentials={"username": "certified"})
+        nobody = await outcome(named, secured.trusting)
+        answer = await outcome(named, secured.trusting, a_client_of(tls.authority, "certified"))
+        await run(url, "DROP OWNED BY certified", "DROP ROLE certified")
+        assert nobody.code == "authentication_failed"
+        assert answer.code == "OK", str(answer)

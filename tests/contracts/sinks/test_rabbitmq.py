@@ -22,6 +22,8 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import Rejected
 from tests import services
+from tests.certificates import NAME
+from tests.contracts.sinks.tls_contract import Secured, TlsContract
 
 
 def arrived_as(message: AbstractIncomingMessage) -> Arrived:
@@ -109,3 +111,30 @@ async def test_what_amqp_has_no_room_for_is_refused_without_a_broker() -> None:
         for delivery in (a_delivery(topic="t" * 256), a_delivery(metadata={"n" * 256: "v"})):
             with pytest.raises(Rejected, match="255 bytes"):
                 await sink.deliver(delivery)
+
+
+class TestRabbitMqTls(TlsContract):
+    server = "server_url"
+
+    @pytest.fixture
+    async def secured(self, own_rabbitmq: services.RabbitMq) -> AsyncIterator[Secured]:
+        assert own_rabbitmq.certified
+        async with await aio_pika.connect(own_rabbitmq.url) as connection:
+            channel = await connection.channel()
+            exchange, queue = await exchange_with_queue(channel)
+
+            async def arrived() -> int:
+                declared = await channel.declare_queue(queue, passive=True)
+                return declared.declaration_result.message_count or 0
+
+            yield Secured(
+                "rabbitmq",
+                {
+                    "server_url": f"{NAME}:{own_rabbitmq.tls_port}",
+                    "exchange": exchange,
+                    "tls": True,
+                },
+                {"username": services.RABBITMQ_USER, "password": services.RABBITMQ_PASSWORD},
+                own_rabbitmq.certified.authority,
+                arrived,
+            )
