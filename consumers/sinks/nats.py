@@ -3,14 +3,24 @@
 import asyncio
 import re
 import ssl
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, Shown
 from event_router.consumers.sinks.hosts import host_and_port, vetted_address
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
+from event_router.consumers.sinks.nats_keys import NatsKey, of_creds, of_seed
+from event_router.consumers.sinks.tls import (
+    CA_CERTIFICATE,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    Certificates,
+    ClientKey,
+    tls_of,
+)
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.destination import Destination
@@ -36,14 +46,40 @@ class NatsConfig(Fields):
     server: Server = Field(title="Server", description="host:port")
     subject: Subject = Field(title="Subject", description="Without wildcards.")
     tls: bool = Field(False, title="TLS")
+    ca_certificate: Certificates | None = CA_CERTIFICATE
+
+
+def _seed(text: str) -> str:
+    of_seed(text)
+    return text
+
+
+def _creds(text: str) -> str:
+    of_creds(text)
+    return text
 
 
 class NatsCredentials(Fields):
-    """Of a user, or a token, or neither."""
+    """A user with a password, a token, an nkey or a `.creds` file, or nothing of all this."""
 
     username: str | None = Field(None, title="Username", repr=False)
     password: Secret | None = Field(None, title="Password", repr=False)
     token: Secret | None = Field(None, title="Token", repr=False)
+    nkey_seed: Annotated[Secret, AfterValidator(_seed)] | None = Field(
+        None, title="nkey", description="The user's seed, SU…", repr=False
+    )
+    creds: Annotated[Secret, AfterValidator(_creds)] | None = Field(
+        None, title="Credentials file", description="What a .creds file contains.", repr=False
+    )
+    client_certificate: Certificates | None = CLIENT_CERTIFICATE
+    client_key: ClientKey = CLIENT_KEY
+
+    @property
+    def key(self) -> NatsKey | None:
+        """What the user signs with."""
+        if self.creds:
+            return of_creds(self.creds)
+        return of_seed(self.nkey_seed) if self.nkey_seed else None
 
 
 class Nats:
@@ -54,7 +90,7 @@ class Nats:
     description: ClassVar[str] = "Publish events to a stream of NATS"
     Config: ClassVar[type[BaseModel]] = NatsConfig
     Credentials: ClassVar[type[BaseModel]] = NatsCredentials
-    needs: ClassVar[Needs] = Needs("nats", ("nats",))
+    needs: ClassVar[Needs] = Needs("nats", ("nats", "cryptography"))
 
     def __init__(
         self,
@@ -104,12 +140,17 @@ class Nats:
                 self._client = await self._connected()
             return self._client
 
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return tls_of(self._config, self._credentials)
+
     async def _connected(self) -> "Client":
-        from nats.aio.client import Client
+        from event_router.consumers.sinks.nats_client import SafeClient
 
         host, port = host_and_port(self._config.server)
         address = await vetted_address(self._resources.resolver, host)
-        client, credentials = Client(), self._credentials
+        credentials = self._credentials
+        client = SafeClient(credentials.key)
         literal = f"[{address}]" if ":" in address else address
         self._last = None
         try:
@@ -120,7 +161,7 @@ class Nats:
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=max(1, round(self._resources.timeout)),
-                tls=ssl.create_default_context() if self._config.tls else None,
+                tls=self._tls,
                 tls_hostname=host if self._config.tls else None,
                 user=credentials.username,
                 password=credentials.password,
