@@ -1,6 +1,12 @@
-"""A stream of Redis or Valkey: entries with the payload as the field `data`, beside metadata."""
+"""A stream of Redis or Valkey: entries with the payload as the field `data`, beside metadata.
 
+A cluster keeps a stream on one of its nodes: whichever is asked says which, and it is asked from
+then on, until it is in trouble.
+"""
+
+import ssl
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -12,6 +18,15 @@ from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, S
 from event_router.consumers.sinks.hosts import host_and_port, vetted_address
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
+from event_router.consumers.sinks.redis_node import Address, Node
+from event_router.consumers.sinks.tls import (
+    CA_CERTIFICATE,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    Certificates,
+    ClientKey,
+    tls_of,
+)
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
@@ -29,13 +44,16 @@ _CODES = {
     "NOPERM": "permission_denied",
     "WRONGTYPE": "target_not_found",
     "OOM": "throttled",
+    "ASK": "service_unavailable",
     "BUSY": "service_unavailable",
     "CLUSTERDOWN": "service_unavailable",
     "LOADING": "service_unavailable",
     "MASTERDOWN": "service_unavailable",
     "MISCONF": "service_unavailable",
+    "MOVED": "service_unavailable",
     "NOREPLICAS": "service_unavailable",
     "READONLY": "service_unavailable",
+    "TRYAGAIN": "service_unavailable",
 }
 _SENTENCES = {
     "max number of clients": "throttled",
@@ -50,6 +68,7 @@ class RedisStreamConfig(Fields):
     server: Server = Field(title="Server", description="host:port")
     stream: Text = Field(title="Stream", description="The stream's key.")
     tls: bool = Field(False, title="TLS")
+    ca_certificate: Certificates | None = CA_CERTIFICATE
     database: int = Field(0, ge=0, title="Database")
     max_length: int | None = Field(
         None,
@@ -64,6 +83,8 @@ class RedisStreamCredentials(Fields):
 
     username: Text | None = Field(None, title="Username", repr=False)
     password: Secret | None = Field(None, title="Password", repr=False)
+    client_certificate: Certificates | None = CLIENT_CERTIFICATE
+    client_key: ClientKey = CLIENT_KEY
 
 
 class RedisStream(Batched):
@@ -88,7 +109,8 @@ class RedisStream(Batched):
         self._metadata = destination.delivery_metadata
         self._resources = resources
         self._troubles = Troubles(credentials)
-        self._client: Redis | None = None
+        self._entered = Address(*host_and_port(config.server))
+        self._node: Node | None = None
 
     @staticmethod
     def shown(config: RedisStreamConfig) -> Shown:
@@ -97,31 +119,66 @@ class RedisStream(Batched):
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
         """In one pipeline. A connection that breaks is the trouble of all; it is tried once more,
         so that entries may come twice."""
-        from redis.exceptions import RedisError
+        from redis.exceptions import MovedError, RedisError
 
         async with self._troubles.attempt(self._resources.timeout):
             try:
-                pipeline = self._opened().pipeline(transaction=False)
-                for delivery in deliveries:
-                    pipeline.xadd(
-                        self._config.stream,
-                        self._entry(delivery),
-                        maxlen=self._config.max_length,
-                        approximate=True,
-                    )
-                results = await pipeline.execute(raise_on_error=False)
+                results = await self._added(deliveries)
+                if isinstance(results[0], MovedError):
+                    results = await self._added(deliveries)
             except RedisError as error:
                 raise self._unavailable(error) from error
         return [self._result(result) for result in results]
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        if self._node is not None:
+            await self._node.aclose()
 
-    def _opened(self) -> "Redis":
-        if self._client is None:
-            self._client = _client(self._config, self._credentials, self._resources)
-        return self._client
+    async def _added(self, deliveries: Sequence[Delivery]) -> list[Any]:
+        """An answer or an error each. Whatever goes wrong with a node that the cluster named, the
+        server that people entered is asked next: it knows of a change."""
+        node = self._node = self._node or self._opened(self._entered)
+        try:
+            async with node.used() as client:
+                results: list[Any] = await self._pipeline(client, deliveries).execute(
+                    raise_on_error=False
+                )
+        except BaseException:
+            await self._go(node, self._entered)
+            raise
+        if isinstance(results[0], Exception):
+            await self._go(node, self._next(node, results[0]))
+        return results
+
+    def _next(self, node: Node, trouble: Exception) -> Address:
+        from redis.exceptions import MovedError
+
+        return node.address.moved(trouble) if isinstance(trouble, MovedError) else self._entered
+
+    async def _go(self, node: Node, address: Address) -> None:
+        """From the node to the one at this address, unless another delivery went before."""
+        if node is self._node and node.address != address:
+            self._node = self._opened(address)
+            await node.leave()
+
+    def _opened(self, address: Address) -> Node:
+        client = _client(address, self._config, self._credentials, self._resources, self._tls)
+        return Node(address, client)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return tls_of(self._config, self._credentials)
+
+    def _pipeline(self, client: "Redis", deliveries: Sequence[Delivery]) -> Any:
+        pipeline = client.pipeline(transaction=False)
+        for delivery in deliveries:
+            pipeline.xadd(
+                self._config.stream,
+                self._entry(delivery),
+                maxlen=self._config.max_length,
+                approximate=True,
+            )
+        return pipeline
 
     def _entry(self, delivery: Delivery) -> Any:
         return {**merged_metadata(self._metadata, delivery.head), "data": delivery.data}
@@ -164,21 +221,23 @@ def _code(error: "Exception | RedisError") -> str:
 
 
 def _client(
-    config: RedisStreamConfig, credentials: RedisStreamCredentials, resources: SinkResources
+    address: Address,
+    config: RedisStreamConfig,
+    credentials: RedisStreamCredentials,
+    resources: SinkResources,
+    tls: ssl.SSLContext | None,
 ) -> "Redis":
     """Connects to nothing yet."""
-    from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+    from redis.asyncio import BlockingConnectionPool, Connection, Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    host, port = host_and_port(config.server)
-    kind = SSLConnection if config.tls else Connection
     pool = BlockingConnectionPool(
         max_connections=MOST_CONNECTIONS,
         timeout=None,  # the attempt's own holds
-        connection_class=_to_vetted(kind, resources.resolver),
-        host=host,
-        port=port,
+        connection_class=_to_vetted(Connection, resources.resolver, tls),
+        host=address.host,
+        port=address.port,
         db=config.database,
         username=credentials.username,
         password=credentials.password,
@@ -190,18 +249,16 @@ def _client(
     return Redis.from_pool(pool)
 
 
-def _to_vetted(connection: Any, resolver: Resolver) -> Any:
+def _to_vetted(connection: Any, resolver: Resolver, tls: ssl.SSLContext | None) -> Any:
     """The class of connections, but to an address that was vetted, under the host's own name."""
 
-    class Vetted(connection):  # type: ignore[misc]  # one of two classes
+    class Vetted(connection):  # type: ignore[misc]  # it is imported late
         async def _connect(self) -> None:
             self._address = await vetted_address(resolver, self.host)
             await super()._connect()
 
         def _connection_arguments(self) -> dict[str, Any]:
             arguments = {**super()._connection_arguments(), "host": self._address}
-            if "ssl" in arguments:
-                arguments["server_hostname"] = self.host
-            return arguments
+            return arguments | {"ssl": tls, "server_hostname": self.host} if tls else arguments
 
     return Vetted

@@ -1,16 +1,19 @@
 """Streams, on Redis and on Valkey."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
-import trustme
 from redis.asyncio import Redis
 
+from event_router.consumers.addresses import Address, Resolver
 from event_router.consumers.ports import Sink
-from event_router.consumers.sinks.kinds import load_sinks
+from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
@@ -23,9 +26,13 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
+from event_router.router.child import free_port
 from event_router.schemas.errors import Unavailable
 from tests import services
+from tests.certificates import NAME, Certified, certified
+from tests.contracts.sinks.tls_contract import Secured, TlsContract
 
+HERE = "127.0.0.1"
 USER, PASSWORD = "someone", "a-long-password"
 
 
@@ -95,47 +102,155 @@ class TestValkey(RedisContract):
             yield case
 
 
-@pytest.fixture
-async def tls_redis() -> AsyncIterator[tuple[int, trustme.CA]]:
-    """A Redis that speaks TLS only, as localhost; its port and its authority."""
-    authority, folder = trustme.CA(), services.workspace()
-    certificate = authority.issue_cert("localhost")
-    key, chain = folder / "redis.key", folder / "redis.pem"
-    certificate.private_key_pem.write_to_path(key)
-    certificate.cert_chain_pems[0].write_to_path(chain)
+@pytest.fixture(scope="module")
+def tls_redis() -> Iterator[tuple[services.Redis, int, Certified]]:
+    """With TLS on a port of its own, and a look at a client's certificate if there is one."""
     with refusing_port() as port:
         pass
-    options = ["--tls-port", str(port), "--tls-cert-file", str(chain), "--tls-key-file", str(key)]
-    server = services.own_redis(*options, "--tls-auth-clients", "no")
-    yield port, authority
-    assert server.process
-    server.process.kill()
+    tls = certified(services.workspace())
+    files = ["--tls-cert-file", tls.certificate, "--tls-key-file", tls.key]
+    asking = ["--tls-ca-cert-file", tls.ca, "--tls-auth-clients", "optional"]
+    server = services.own_redis("--tls-port", str(port), *map(str, [*files, *asking]))
+    yield server, port, tls
+    server.kill()
 
 
-@pytest.mark.parametrize(
-    ("host", "trusted", "code"),
-    [
-        ("localhost", True, "OK"),
-        ("localhost", False, "tls_error"),
-        ("127.0.0.1", True, "tls_error"),
-    ],
-)
-async def test_the_certificate_is_for_the_name_though_the_address_was_vetted(
-    tls_redis: tuple[int, trustme.CA],
-    monkeypatch: pytest.MonkeyPatch,
-    host: str,
-    trusted: bool,
-    code: str,
+class TestRedisTls(TlsContract):
+    @pytest.fixture
+    async def secured(
+        self, tls_redis: tuple[services.Redis, int, Certified]
+    ) -> AsyncIterator[Secured]:
+        server, port, tls = tls_redis
+        async with stream_on(server.url, f"{NAME}:{port}") as case:
+
+            async def arrived() -> int:
+                return len(await case.arrived())
+
+            config = {**case.config, "tls": True}
+            yield Secured("redis_stream", config, case.credentials, tls.authority, arrived)
+
+
+HALF = 8192
+SLOTS = {"a": 15495, "b": 3300}
+"""The keys' slots: of the second node, and of the first."""
+
+
+@dataclass
+class Cluster:
+    """Two nodes, each with half of the slots."""
+
+    nodes: tuple[services.Redis, services.Redis]
+    clients: tuple[Redis, Redis]
+
+    async def call(self, node: int, *words: object) -> Any:
+        client: Any = self.clients[node]
+        return await client.execute_command(*words)
+
+    async def told(self, node: int, section: str) -> str:
+        return str(await self.call(node, "CLUSTER", section), "ascii")
+
+    def port(self, node: int) -> int:
+        return urlsplit(self.nodes[node].url).port or 0
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    buses = free_port(), free_port()
+    first, second = (
+        services.own_redis("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses
+    )
+    clients = Redis.from_url(first.url), Redis.from_url(second.url)
+    made = Cluster((first, second), clients)
+    for node in range(2):
+        start = HALF * node
+        await made.call(node, "CLUSTER", "ADDSLOTSRANGE", start, start + HALF - 1)
+    await made.call(0, "CLUSTER", "MEET", "127.0.0.1", made.port(1), buses[1])
+    async with asyncio.timeout(30):
+        for node in range(2):
+            while "cluster_state:ok" not in await made.told(node, "INFO"):
+                await asyncio.sleep(0.05)
+    yield made
+    for client in clients:
+        await client.aclose()
+    for process in (first, second):
+        process.kill()
+
+
+def stream_of(cluster: Cluster, stream: str, resources: SinkResources, host: str = HERE) -> Sink:
+    config = {"server": f"{host}:{cluster.port(0)}", "stream": stream}
+    return load_sinks().open(a_destination("redis_stream", config, {}), resources)
+
+
+async def test_a_stream_is_found_on_whichever_node_of_a_cluster_and_asked_for_once(
+    cluster: Cluster,
 ) -> None:
-    port, authority = tls_redis
-    with authority.cert_pem.tempfile() as path:
-        if trusted:
-            monkeypatch.setenv("SSL_CERT_FILE", path)
-        config = {"server": f"{host}:{port}", "stream": "s", "tls": True}
-        async with local_resources() as resources:
-            sink = load_sinks().open(a_destination("redis_stream", config, {}), resources)
-            assert await code_of(sink) == code
+    async with local_resources() as resources:
+        for stream in SLOTS:
+            sink = stream_of(cluster, stream, resources)
+            await sink.deliver(a_delivery())
+            await asyncio.gather(*(sink.deliver(a_delivery()) for _ in range(20)))
             await sink.aclose()
+    assert await cluster.clients[1].xlen("a") == 21
+    assert await cluster.clients[0].xlen("b") == 21
+    moved = (await cluster.clients[0].info("errorstats"))["errorstat_MOVED"]["count"]
+    assert moved == 1
+
+
+async def test_a_stream_that_moves_to_another_node_is_followed(cluster: Cluster) -> None:
+    async with local_resources() as resources:
+        sink = stream_of(cluster, "a", resources)
+        await sink.deliver(a_delivery("evt_1"))
+        await cluster.clients[1].delete("a")
+        first = await cluster.told(0, "MYID")
+        for node in range(2):
+            await cluster.call(node, "CLUSTER", "SETSLOT", SLOTS["a"], "NODE", first)
+        assert (await sink.deliver(a_delivery("evt_2"))).code == "OK"
+        await sink.aclose()
+    assert await cluster.clients[0].xlen("a") == 1
+
+
+async def test_a_node_that_dies_is_left_and_found_again(cluster: Cluster) -> None:
+    async with local_resources(timeout=5.0) as resources:
+        sink = stream_of(cluster, "a", resources)
+        await sink.deliver(a_delivery("evt_1"))
+        cluster.nodes[1].kill()
+        for _ in range(2):
+            with pytest.raises(Unavailable) as caught:
+                await sink.deliver(a_delivery("evt_2"))
+            assert caught.value.code in {"connection_refused", "connection_reset"}
+        cluster.nodes[1].start()
+        async with asyncio.timeout(20):
+            while await code_of(sink) != "OK":
+                await asyncio.sleep(0.1)
+        await sink.aclose()
+
+
+async def test_a_node_that_a_cluster_names_is_vetted(cluster: Cluster) -> None:
+    async with local_resources() as ours:
+        resources = replace(ours, resolver=Unsuspecting())
+        sink = stream_of(cluster, "a", resources, "redis.example.org")
+        with pytest.raises(Unavailable) as caught:
+            await sink.deliver(a_delivery())
+        await sink.aclose()
+    assert caught.value.code == "forbidden_address"
+
+
+async def test_a_slot_on_its_way_is_waited_for(cluster: Cluster) -> None:
+    second = await cluster.told(1, "MYID")
+    await cluster.call(0, "CLUSTER", "SETSLOT", SLOTS["b"], "MIGRATING", second)
+    async with local_resources() as resources:
+        sink = stream_of(cluster, "b", resources)
+        assert await code_of(sink) == "service_unavailable"
+        await sink.aclose()
+
+
+class Unsuspecting(Resolver):
+    """Takes a name for one of the internet's, and an address as what it is."""
+
+    async def addresses(self, host: str) -> Sequence[Address]:
+        if host == "redis.example.org":
+            return [ip_address(HERE)]
+        return await super().addresses(host)
 
 
 async def code_of(sink: Sink) -> str:
