@@ -30,7 +30,7 @@ import redis as redis_client
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
-from tests.certificates import NAME, Certified, certified
+from tests.server_certificates import NAME, Certified, certified
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"

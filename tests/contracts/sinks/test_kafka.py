@@ -18,8 +18,8 @@ from event_router.consumers.testing import (
     silent_port,
 )
 from tests import services
-from tests.certificates import NAME
 from tests.contracts.sinks.tls_contract import Secured, TlsContract
+from tests.server_certificates import NAME
 
 
 async def records_of(bootstrap: str, topic: str) -> list[Any]:

@@ -24,9 +24,9 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import InvalidValue, Unavailable
 from tests import services
-from tests.certificates import NAME, Certified, a_client_of, certified, text_of
 from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
 from tests.nats_accounts import Accounts, Keys
+from tests.server_certificates import NAME, Certified, a_client_of, certified, text_of
 
 
 def arrived_as(message: Any) -> Arrived:
@@ -202,7 +202,7 @@ async def test_a_server_that_wants_tls_gets_no_password_in_plain_text() -> None:
     tls = certified(services.workspace())
     async with secured_stream(WAYS["password"], tls, {}, verify=False) as secured:
         trouble = await outcome(secured, {**secured.config, "tls": False}, seconds=3.0)
-    assert trouble.code == "tls_error"
+    assert trouble.code.startswith("tls_")
 
 
 @pytest.mark.parametrize(

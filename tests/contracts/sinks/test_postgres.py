@@ -28,8 +28,8 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import InvalidValue, Rejected
 from tests import services
-from tests.certificates import NAME, Certified, a_client_of, certified
 from tests.contracts.sinks.tls_contract import Secured, TlsContract, outcome
+from tests.server_certificates import NAME, Certified, a_client_of, certified
 
 PASSWORD = "a-long-password"
 ROW = "SELECT event_id, topic, content_type, metadata, data FROM events"

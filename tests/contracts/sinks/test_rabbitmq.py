@@ -22,8 +22,8 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import Rejected
 from tests import services
-from tests.certificates import NAME
 from tests.contracts.sinks.tls_contract import Secured, TlsContract
+from tests.server_certificates import NAME
 
 
 def arrived_as(message: AbstractIncomingMessage) -> Arrived:

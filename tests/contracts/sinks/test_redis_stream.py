@@ -29,8 +29,8 @@ from event_router.consumers.testing import (
 from event_router.router.child import free_port
 from event_router.schemas.errors import Unavailable
 from tests import services
-from tests.certificates import NAME, Certified, certified
 from tests.contracts.sinks.tls_contract import Secured, TlsContract
+from tests.server_certificates import NAME, Certified, certified
 
 HERE = "127.0.0.1"
 USER, PASSWORD = "someone", "a-long-password"
