@@ -1,4 +1,5 @@
-"""A private nginx: a well-behaved receiver that is not ours, over plain TCP and TLS."""
+"""A private nginx: a well-behaved receiver that is not ours, over plain TCP and TLS; and one that
+asks for client certificates, in front of a receiver of ours."""
 
 import shutil
 import signal
@@ -14,12 +15,19 @@ from pathlib import Path
 import pytest
 import trustme
 
-CONF = """
+from tests.https import Pem
+
+_PROCESS = """
 daemon off;
 master_process off;  # one process, as whoever runs the tests
 pid {prefix}/nginx.pid;
 error_log {prefix}/error.log warn;
 events {{ worker_connections 1024; }}
+"""
+
+CONF = (
+    _PROCESS
+    + """
 http {{
     access_log off;
     keepalive_requests 1000000;
@@ -52,6 +60,34 @@ http {{
     }}
 }}
 """
+)
+
+MUTUAL_CONF = (
+    _PROCESS
+    + """
+http {{
+    access_log off;
+    keepalive_requests 1000000;
+    client_max_body_size 16m;
+    client_body_temp_path {prefix}/body;
+    proxy_temp_path {prefix}/proxy;
+    fastcgi_temp_path {prefix}/fastcgi;
+    uwsgi_temp_path {prefix}/uwsgi;
+    scgi_temp_path {prefix}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {prefix}/cert.pem;
+        ssl_certificate_key {prefix}/key.pem;
+        ssl_client_certificate {prefix}/clients.pem;
+        ssl_verify_client on;
+        location / {{
+            proxy_pass http://127.0.0.1:{upstream};
+            proxy_set_header X-Client $ssl_client_serial;
+        }}
+    }}
+}}
+"""
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +121,6 @@ class Nginx:
 
 @contextmanager
 def running_nginx(prefix: Path) -> Iterator[Nginx]:
-    binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if binary is None:
-        pytest.fail("nginx isn't installed, and these tests need it: apt-get install nginx-light")
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     certificate.private_key_pem.write_to_path(str(prefix / "key.pem"))
@@ -98,12 +131,34 @@ def running_nginx(prefix: Path) -> Iterator[Nginx]:
     nginx = Nginx(prefix, _free_port(), _free_port(), tls)
     (prefix / "files").mkdir()
     (prefix / "files" / "large").write_bytes(b"x" * (1 << 20))
-    conf = prefix / "nginx.conf"
-    conf.write_text(CONF.format(prefix=prefix, port=nginx.port, tls_port=nginx.tls_port))
-    process = subprocess.Popen([binary, "-p", prefix, "-c", conf, "-e", prefix / "error.log"])
-    try:
-        _wait_until_listening(nginx.tls_port, process, prefix)
+    conf = CONF.format(prefix=prefix, port=nginx.port, tls_port=nginx.tls_port)
+    with _started(prefix, conf, nginx.tls_port):
         yield nginx
+
+
+@contextmanager
+def mutual_nginx(prefix: Path, server: Pem, clients: str, upstream: int) -> Iterator[str]:
+    """The URL of one that hands on to the port `upstream` what comes with a certificate by
+    `clients`, and says the certificate's number in the header x-client."""
+    (prefix / "cert.pem").write_text(server.certificate)
+    (prefix / "key.pem").write_text(server.key)
+    (prefix / "clients.pem").write_text(clients)
+    port = _free_port()
+    with _started(prefix, MUTUAL_CONF.format(prefix=prefix, port=port, upstream=upstream), port):
+        yield f"https://127.0.0.1:{port}/"
+
+
+@contextmanager
+def _started(prefix: Path, conf: str, port: int) -> Iterator[None]:
+    binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if binary is None:
+        pytest.fail("nginx isn't installed, and these tests need it: apt-get install nginx-light")
+    path = prefix / "nginx.conf"
+    path.write_text(conf)
+    process = subprocess.Popen([binary, "-p", prefix, "-c", path, "-e", prefix / "error.log"])
+    try:
+        _wait_until_listening(port, process, prefix)
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(10)

@@ -1,6 +1,7 @@
 """Receivers for tests: one that answers and remembers, and ones that a test scripts."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,10 +32,11 @@ class Scripted:
     port: int = 0
     connections: int = 0
     requests: list[Request] = field(default_factory=list)
+    tls: bool = False
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/"
 
 
 async def read_request(reader: Reader) -> Request:
@@ -48,9 +50,9 @@ async def read_request(reader: Reader) -> Request:
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[Scripted]:
+async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     """A server that runs `script` on each connection; a mistake in the script fails the test."""
-    server = Scripted()
+    server = Scripted(tls=tls is not None)
     mistakes: list[Exception] = []
     running: dict[asyncio.Task[None] | None, Writer] = {}
 
@@ -68,7 +70,7 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
         try:
@@ -108,7 +110,9 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
-async def receiver(answer: bytes = OK) -> AsyncIterator[Scripted]:
+async def receiver(
+    answer: bytes = OK, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Scripted]:
     """Answers every request alike and remembers it."""
     requests: list[Request] = []
 
@@ -118,6 +122,6 @@ async def receiver(answer: bytes = OK) -> AsyncIterator[Scripted]:
             writer.write(answer)
             await writer.drain()
 
-    async with scripted(script) as server:
+    async with scripted(script, tls) as server:
         server.requests = requests
         yield server

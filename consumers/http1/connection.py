@@ -7,6 +7,7 @@ from typing import cast
 import httptools
 import msgspec
 
+from event_router.consumers.http1.connection_codes import connection_code
 from event_router.consumers.http1.target import Endpoint
 from event_router.schemas.attempt import BODY_KEPT
 from event_router.schemas.errors import Unavailable
@@ -187,8 +188,11 @@ class Connection(asyncio.Protocol):
             waiter.set_exception(DiedIdle("connection_reset", "closed while idle"))
         elif exc is None and self._read:
             self._fail("protocol_error", "closed in the middle of an answer")
-        else:
-            self._fail("connection_reset", str(exc) if exc else "closed without an answer")
+        elif exc is None:
+            self._fail("connection_reset", "closed without an answer")
+        else:  # a server may refuse a client's certificate after the handshake (TLS 1.3)
+            code = connection_code(exc) if isinstance(exc, OSError) else "connection_reset"
+            self._fail(code, str(exc))
 
     def _ends_with_connection(self) -> bool:
         names = {name.lower() for name, _ in self._headers}

@@ -11,10 +11,11 @@ from ipaddress import IPv4Address, IPv6Address
 
 from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1.connection import Connection, DiedIdle, HttpAnswer
+from event_router.consumers.http1.connection_codes import connection_code
 from event_router.consumers.http1.pool import Pools
 from event_router.consumers.http1.target import Endpoint, Target, header_lines
-from event_router.consumers.network_codes import network_code
-from event_router.schemas.errors import Unavailable
+from event_router.consumers.http1.tls_contexts import TlsContexts
+from event_router.schemas.errors import Answer, Unavailable
 
 CONNECT_PATIENCE = 5.0
 
@@ -36,7 +37,7 @@ class Sender:
         max_age: float = 300.0,
     ) -> None:
         self._resolver = resolver
-        self._tls = tls or ssl.create_default_context()
+        self._tls = TlsContexts(tls or ssl.create_default_context())
         self._loop = asyncio.get_running_loop()
         self._pools = Pools(
             limit=idle_limit, per_pool=idle_per_pool, seconds=idle_seconds, max_age=max_age
@@ -59,7 +60,7 @@ class Sender:
         `deadline` is on the loop's clock and holds for everything: DNS, connect, TLS, request and
         answer. Raises Unavailable (`timeout`, `dns_error`, `forbidden_address`,
         `connection_refused`, `connection_reset`, `network_unreachable`, `network_error`,
-        `tls_error`, `protocol_error`), and Rejected for a header that can't be sent.
+        `tls_…`, `protocol_error`), and Rejected for a header that can't be sent.
 
         A request may reach the server twice: once more on a fresh connection when a kept one
         turns out to have died.
@@ -132,11 +133,12 @@ class Sender:
                     raise _unavailable(endpoint, error) from error
 
     async def _connect(self, endpoint: Endpoint, address: str) -> Connection:
+        tls = await self._tls.of(endpoint.material) if endpoint.tls else None
         _, connection = await self._loop.create_connection(
             lambda: Connection(endpoint, self._lost),
             address,
             endpoint.port,
-            ssl=self._tls if endpoint.tls else None,
+            ssl=tls,
             server_hostname=endpoint.host if endpoint.tls else None,
         )
         self._connections.add(connection)
@@ -150,4 +152,8 @@ class Sender:
 
 
 def _unavailable(endpoint: Endpoint, error: OSError) -> Unavailable:
-    return Unavailable(network_code(error), f"{endpoint.host}:{endpoint.port}: {error}")
+    """People see what was wrong with TLS where the server's answer would stand."""
+    code = connection_code(error)
+    said = str(error).encode() if isinstance(error, ssl.SSLError) else b""
+    detail = f"{endpoint.host}:{endpoint.port}: {error}"
+    return Unavailable(code, detail, answer=Answer(code, body=said))

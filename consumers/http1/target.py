@@ -7,6 +7,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
+from event_router.consumers.http1.tls_contexts import TlsMaterial
 from event_router.schemas.errors import Rejected, without_login
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
@@ -22,6 +23,7 @@ class Endpoint(NamedTuple):
     tls: bool
     host: str
     port: int
+    material: TlsMaterial | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,12 @@ class Target:
     head: bytes
 
 
-def target_of(url: str, headers: Iterable[tuple[str, str]] = ()) -> Target:
+def target_of(
+    url: str, headers: Iterable[tuple[str, str]] = (), material: TlsMaterial | None = None
+) -> Target:
     """Where POSTs to `url` go. Raises Rejected `invalid_url`, or `invalid_header`."""
     parts = _split(url)
-    endpoint = Endpoint(parts.scheme == "https", _host(parts), _port(parts))
+    endpoint = Endpoint(parts.scheme == "https", _host(parts), _port(parts), material)
     path = quote(parts.path or "/", safe=_PATH_SAFE)
     if parts.query:
         path += "?" + quote(parts.query, safe=_QUERY_SAFE)

@@ -59,9 +59,10 @@ class SinkResources:
 class SinkType(DestinationType, Protocol):
     """A sink's class.
 
-    It may have a static method `merge_credentials` of its own, with the arguments of
-    `SinkTypes.merge_credentials` from `old` on; and `batch` and `deliver_many`, see
-    ports.BatchSink.
+    It may have static methods: `merge_credentials`, with the arguments of
+    `SinkTypes.merge_credentials` from `old` on; and `check_together`, with those of `__init__` that
+    people enter, which raises InvalidValue when they don't go together. And `batch` and
+    `deliver_many`, see ports.BatchSink.
     """
 
     def __init__(
@@ -82,6 +83,9 @@ class MergeCredentials(Protocol):
     def __call__(
         self, old: Mapping[str, Any], patch: Mapping[str, Any], now: int, *, admin: bool
     ) -> dict[str, Any]: ...
+
+
+CheckTogether = Callable[[Any, Any], None]
 
 
 class Checked(NamedTuple):
@@ -150,10 +154,14 @@ class SinkTypes:
     ) -> Checked:
         """Raises InvalidValue that names the field, as in `config.url`."""
         kind = self.described(name)
-        return Checked(
-            _dumped(_entered("config", kind.Config, config, self._webhooks)),
-            _dumped(_entered("credentials", kind.Credentials, credentials, self._webhooks)),
+        entered = (
+            _entered("config", kind.Config, config, self._webhooks),
+            _entered("credentials", kind.Credentials, credentials, self._webhooks),
         )
+        together: CheckTogether | None = getattr(kind, "check_together", None)
+        if together:
+            together(*entered)
+        return Checked(*map(_dumped, entered))
 
     def merge_credentials(
         self, name: str, old: Mapping[str, Any], patch: Mapping[str, Any], now: int, *, admin: bool
@@ -257,6 +265,9 @@ def _invalid(part: str, model: type[BaseModel], problem: Any) -> InvalidValue:
 
 
 def _is_open(model: type[BaseModel], problem: Any) -> bool:
-    """Whether the field holds nothing secret: neither by its own word, nor headers."""
+    """Whether the field holds nothing secret: neither by its own word, nor headers, nor a key in a
+    place for certificates."""
     field = model.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
-    return field is not None and field.repr and field.json_schema_extra is not KEY_VALUE_MAP
+    if field is None or "PRIVATE KEY" in str(problem["input"]):
+        return False
+    return field.repr and field.json_schema_extra is not KEY_VALUE_MAP

@@ -4,6 +4,7 @@
 |---|---|---|
 | `connection_refused`, `connection_reset`, `network_unreachable`, `network_error` | Unavailable | no connection, or it broke |
 | `dns_error`, `forbidden_address`, `tls_error` | Unavailable | the host's name, where it leads, its certificate |
+| `tls_unknown_authority`, `tls_name_mismatch`, `tls_certificate_expired`, `tls_client_certificate` | Unavailable | instead of `tls_error` over HTTP: what is wrong with the server's certificate, or that it refuses ours |
 | `timeout` | Unavailable | no answer within the time of one attempt |
 | `authentication_failed` | Unavailable | the service doesn't know these credentials |
 | `permission_denied` | Unavailable | it knows them, and they may not do this |

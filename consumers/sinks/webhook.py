@@ -17,8 +17,10 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, ValidationI
 from event_router.consumers.http1.connection import HttpAnswer
 from event_router.consumers.http1.sender import Sender
 from event_router.consumers.http1.target import target_of
+from event_router.consumers.http1.tls_contexts import TlsMaterial
 from event_router.consumers.sinks.fields import KEY_VALUE_MAP, Fields, Shown
 from event_router.consumers.sinks.kinds import SinkResources
+from event_router.consumers.sinks.tls import CA_CERTIFICATE, Certificates
 from event_router.consumers.sinks.webhook_credentials import (
     Keys,
     WebhookCredentials,
@@ -27,7 +29,7 @@ from event_router.consumers.sinks.webhook_credentials import (
 from event_router.consumers.sinks.webhook_style import WebhookStyle, is_reserved
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer, Rejected, Unavailable
+from event_router.schemas.errors import Answer, InvalidValue, Rejected, Unavailable
 
 USER_AGENT = f"event-router/{version('event-router')}"
 MAX_CUSTOM_HEADERS = 4096
@@ -52,6 +54,7 @@ class WebhookConfig(Fields):
         description="Headers that every request carries.",
         json_schema_extra=KEY_VALUE_MAP,
     )
+    ca_certificate: Certificates | None = CA_CERTIFICATE
 
     @field_validator("url")
     @classmethod
@@ -91,7 +94,8 @@ class WebhookSink:
     ) -> None:
         self._style = resources.webhooks
         custom = _without(self._style.prefix, _parsed_headers(config.custom_headers))
-        self._target = target_of(config.url, [("user-agent", USER_AGENT), *custom.items()])
+        headers = [("user-agent", USER_AGENT), *custom.items()]
+        self._target = target_of(config.url, headers, _material(config, credentials))
         self._pool = (destination.key, destination.version)
         self._metadata = _small_names(destination.delivery_metadata or {})
         self._own_names = self._style.own_names
@@ -99,6 +103,13 @@ class WebhookSink:
         self._sender: Sender = resources.sender
         self._timeout = resources.timeout
         self._clock = resources.clock
+
+    @staticmethod
+    def check_together(config: WebhookConfig, credentials: WebhookCredentials) -> None:
+        """Nobody is to believe that there is TLS where there is none."""
+        if _material(config, credentials) and not target_of(config.url).endpoint.tls:
+            expected = "an https URL, as client_certificate and ca_certificate are for"
+            raise InvalidValue("config.url", config.url, expected)
 
     @staticmethod
     def shown(config: WebhookConfig) -> Shown:
@@ -141,6 +152,11 @@ class WebhookSink:
             sendable = _NAME.fullmatch(key) and _VALUE.fullmatch(value)
             if sendable and key not in self._own_names and not is_reserved(name):
                 yield name, value
+
+
+def _material(config: WebhookConfig, credentials: WebhookCredentials) -> TlsMaterial | None:
+    given = (config.ca_certificate, credentials.client_certificate, credentials.client_key)
+    return TlsMaterial(*given) if any(given) else None
 
 
 def _taken(answer: HttpAnswer, now: float) -> Answer:

@@ -1,14 +1,28 @@
-"""A webhook's secrets: what they may be, how they are changed, and which ones sign at a time."""
+"""A webhook's secrets, and the certificate that it shows to its receiver: what they may be, how
+they are changed, and which secrets sign at a time."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import AwareDatetime, Field, ValidationInfo, field_validator, model_validator
+from cryptography import x509
+from pydantic import (
+    AwareDatetime,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from event_router.consumers.signing import new_secret
 from event_router.consumers.sinks.fields import Fields
 from event_router.consumers.sinks.kinds import merged_fields
+from event_router.consumers.sinks.tls import (
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    Certificates,
+    ClientKey,
+)
 from event_router.consumers.sinks.webhook_style import WebhookStyle
 from event_router.schemas.errors import Forbidden, InvalidValue
 
@@ -22,6 +36,7 @@ _NO = {"false", "0", "", "none"}
 
 class WebhookCredentials(Fields):
     """The secret that signs, made up when none is given; the previous one signs too until then.
+    The client's certificate, if any, with those that lead to its authority, and its key.
 
     The validation's context is the WebhookStyle that the secrets must be good for.
     """
@@ -29,6 +44,8 @@ class WebhookCredentials(Fields):
     secret: str = Field(default_factory=new_secret, repr=False)
     previous_secret: str | None = Field(None, repr=False)
     previous_secret_invalid_at: AwareDatetime | None = None
+    client_certificate: Certificates | None = CLIENT_CERTIFICATE
+    client_key: ClientKey = CLIENT_KEY
 
     @field_validator("secret", "previous_secret")
     @classmethod
@@ -54,8 +71,11 @@ def merge_credentials(
     """As `SinkTypes.merge_credentials`. With `rotate_secret` there is a new secret, and the one
     before signs too for OVERLAP, or until `previous_secret_invalid_at` of the patch.
 
-    Tenants may rotate their secret; setting one is for administrators: Forbidden otherwise.
+    Tenants may rotate their secret; setting one is for administrators: Forbidden otherwise. A
+    client certificate is anybody's to set, unless it has expired.
     """
+    if patch.get("client_certificate") not in (None, old.get("client_certificate")):
+        _still_valid(str(patch["client_certificate"]), now)
     if not admin:
         _only_rotates(old, patch)
     merged = merged_fields(old, patch)
@@ -76,6 +96,23 @@ def _only_rotates(old: Mapping[str, Any], patch: Mapping[str, Any]) -> None:
     for name in _SECRETS:
         if name in patch and patch[name] != old.get(name):
             raise Forbidden(f"credentials.{name}", "only the administrator sets it")
+
+
+class _Shown(Fields):
+    certificate: Certificates
+
+
+def _still_valid(certificate: str, now: int) -> None:
+    """Whether it can be read at all is checked later."""
+    try:
+        pem = _Shown(certificate=certificate).certificate
+        read = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return
+    end = read.not_valid_after_utc
+    if end.timestamp() * 1000 < now:
+        expected = f"one that is still valid: it ended at {end.isoformat()}"
+        raise InvalidValue("credentials.client_certificate", "***", expected)
 
 
 def _asked(value: object) -> bool:

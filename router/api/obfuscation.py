@@ -7,17 +7,20 @@ from event_router.schemas.destination import Destination
 _LONG = 10
 _SHOWN = 4
 _STARS = "*" * 8
+_SIGN = frozenset({"secret", "previous_secret", "previous_secret_invalid_at"})
 
 
 def shown_credentials(destination: Destination, now: int) -> dict[str, str]:
-    """A webhook's secrets stand in the clear: whoever receives it has to check signatures. Of a
-    rotated one only while it counts (`now` in ms)."""
+    """A webhook's signing secrets stand in the clear: whoever receives it has to check signatures.
+    Of a rotated one only while it counts (`now` in ms)."""
     given = {
         name: str(value) for name, value in destination.credentials.items() if value is not None
     }
+    clear: frozenset[str] = frozenset()
     if destination.type == "webhook":
-        return given if _rotating(given, now) else _without_previous(given)
-    return {name: obfuscated(value) for name, value in given.items()}
+        clear = _SIGN
+        given = given if _rotating(given, now) else _without_previous(given)
+    return {name: value if name in clear else obfuscated(value) for name, value in given.items()}
 
 
 def obfuscated(secret: str) -> str:

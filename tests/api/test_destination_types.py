@@ -145,6 +145,11 @@ async def test_fields_say_how_to_ask_for_them(world: World) -> None:
         "description": "Where the requests go: https://…",
     }
     assert webhook["custom_headers"]["type"] == "key_value_map"
+    assert not webhook["ca_certificate"]["sensitive"]
+    secrets = {field["key"]: field for field in found["webhook"]["credential_fields"]}
+    assert secrets["client_certificate"]["type"] == "text"
+    assert not secrets["client_certificate"]["required"]
+    assert secrets["client_key"]["sensitive"]
     kafka = {field["key"]: field for field in found["kafka"]["config_fields"]}
     assert (kafka["tls"]["type"], kafka["tls"]["default"]) == ("checkbox", "true")
     assert kafka["sasl_mechanism"]["type"] == "select"

@@ -112,5 +112,5 @@ def test_a_problem_reads_as_field_value_and_what_would_be_right() -> None:
     with pytest.raises(InvalidValue) as caught:
         load_sinks().check("webhook", {"url": "http://a.b/", "urll": 1}, {})
     assert str(caught.value) == (
-        "config.urll: '***' is not a known field; there are: url, custom_headers"
+        "config.urll: '***' is not a known field; there are: url, custom_headers, ca_certificate"
     )

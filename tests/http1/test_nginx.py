@@ -113,20 +113,20 @@ async def test_a_large_body_goes_through_tls(sender: Sender, nginx: Nginx) -> No
     assert (await posted(sender, nginx.tls_url + "/read", b"x" * (4 << 20))).status == 204
 
 
-async def test_a_certificate_nobody_vouches_for_is_a_tls_error(nginx: Nginx) -> None:
+async def test_a_certificate_nobody_vouches_for_is_called_so(nginx: Nginx) -> None:
     sender = Sender(Resolver(networks("127.0.0.0/8")), tls=ssl.create_default_context())
     with pytest.raises(Unavailable, match="certificate") as caught:
         await posted(sender, f"https://127.0.0.1:{nginx.tls_port}")
-    assert caught.value.code == "tls_error"
+    assert caught.value.code == "tls_unknown_authority"
     await sender.aclose()
 
 
-async def test_a_certificate_of_another_host_is_a_tls_error(nginx: Nginx) -> None:
+async def test_a_certificate_of_another_host_is_called_so(nginx: Nginx) -> None:
     resolver = Resolver(networks("127.0.0.0/8"), lookup=lambda _: ["127.0.0.1"])
     sender = Sender(resolver, tls=nginx.tls)
     with pytest.raises(Unavailable) as caught:
         await posted(sender, f"https://other.example:{nginx.tls_port}")
-    assert caught.value.code == "tls_error"
+    assert caught.value.code == "tls_name_mismatch"
     await sender.aclose()
 
 
