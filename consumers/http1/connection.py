@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._read = 0
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
+        self._head: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._kept = 0
         self._keep_alive = False
@@ -133,6 +134,7 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status >= _CONTINUES or status == _SWITCHING_PROTOCOLS:
             self._status = status
+            self._head, self._headers = self._headers, []  # trailers are no headers
             self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
@@ -169,7 +171,7 @@ class Connection(asyncio.Protocol):
 
     def _answered(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(HttpAnswer(self._status, self._headers, b"".join(self._body)))
+            self._waiter.set_result(HttpAnswer(self._status, self._head, b"".join(self._body)))
 
     def _fail(self, code: str, detail: str) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -195,5 +197,7 @@ class Connection(asyncio.Protocol):
             self._fail(code, str(exc))
 
     def _ends_with_connection(self) -> bool:
-        names = {name.lower() for name, _ in self._headers}
-        return not names & {b"content-length", b"transfer-encoding"}
+        """Neither its length nor a last chunk says where it ends (RFC 9112, 6.3)."""
+        framing = {name.lower(): value for name, value in self._head}
+        coding = framing.get(b"transfer-encoding", b"").rpartition(b",")[2].strip().lower()
+        return b"content-length" not in framing and coding != b"chunked"
