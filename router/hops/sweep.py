@@ -107,8 +107,14 @@ class Sweep:
             if len(missing) >= most or size >= pace.look_bytes:
                 return missing
             if not this.fast:
-                await self.pause(pace.page_pause)
+                await self._rest()
         return []
+
+    async def _rest(self) -> None:
+        """So that it's no burden. None of the rows is sure yet, so another one may sweep."""
+        await self.orphans.leave("pass")
+        await self.pause(self.pace.page_pause)
+        self.orphans.users.add("pass")
 
     async def _look(self, rows: list[Unsettled], this: _Pass) -> bool:
         """Steps 2 to 6; whether there were some to park."""

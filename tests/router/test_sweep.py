@@ -225,6 +225,22 @@ def test_with_a_million_waiting_in_kafka_nothing_is_parked() -> None:
     assert asyncio.run(world.schedule.stats()).entries == 0
 
 
+async def _turns_beside_a_slow_pass() -> int:
+    world, sweep = await _with_deliver_away()
+    sweep.pace = SweepPace(page=1)
+    passing = asyncio.create_task(sweep(virtual_clock() + 1), name="slow pass")
+    turns = 0
+    await asyncio.sleep(0.1)
+    while not passing.done():
+        turns += await world.schedule.turn("command", 0.001)
+        await asyncio.sleep(0.1)
+    return turns
+
+
+def test_who_sweeps_by_hand_gets_a_turn_beside_a_slow_pass() -> None:
+    assert run_virtually(_turns_beside_a_slow_pass()) > 0
+
+
 class Away(Receiver):
     """`back` is away for 100 s, `gone` for ever."""
 
