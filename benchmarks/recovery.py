@@ -38,6 +38,8 @@ LIVE = [DestinationKey("bench", f"live{number}") for number in range(10)]
 LIVE_RATE = 100.0
 ALONE = 20.0
 """Seconds for which it is seen how fast the others are, before."""
+LATER = 75.0
+"""Seconds that it stays away when not all of it is parked: younger rows are none of sweep's."""
 PUBLISHING = 240.0
 KEEPING = 240.0
 PATIENCE = 480.0
@@ -91,6 +93,8 @@ async def measure(case: Case) -> Result:
         progress.phase = "publishing for the one that is away"
         await _produce(Load(*_events(bed), time.time() + 1, 0, case.count, [AWAY]))
         await progress.until_unsettled(case.count, KEEPING)
+        if (await progress.look()).parked < case.count:
+            await asyncio.sleep(LATER)
         progress.phase = "it is back"
         live = await start("benchmarks.crowd_producer", _text(_steady(bed, PATIENCE)))
         await asyncio.sleep(5)

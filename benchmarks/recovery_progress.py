@@ -28,7 +28,7 @@ class Standing(NamedTuple):
     lags: dict[str, int | None]
 
     def __str__(self) -> str:
-        lags = ", ".join(f"{role} {lag}" for role, lag in self.lags.items() if lag != 0)
+        lags = ", ".join(f"{role} {lag}" for role, lag in self.lags.items() if lag)
         return (
             f"{self.unsettled:,} unsettled ({self.parked:,} parked), {self.delivered:,} delivered, "
             f"{self.dead:,} dead" + (f", behind: {lags}" if lags else "")
