@@ -1,216 +1,150 @@
-"""Sinks that take several deliveries in one call: one by one, and together.
+"""How fast each type of destination takes deliveries.
 
 python -m benchmarks.sinks [--write] [TYPE …]
 
-The services are those that tests find or start. One by one means that each delivery waits for the
-one before; together, that each call has as many as the sink takes. They alternate, and of each the
-best of ROUNDS counts: what disturbs only adds.
+Three ways, which alternate; of each the best of ROUNDS counts, for what disturbs only adds:
+
+- waiting: each delivery waits for the one before.
+- alone: as many at once as the worker's default lets one destination have; each has a call of its
+  own. It is what the worker would do if there were no batches.
+- gathered: the same number at once; those that come together share a call. It is what it does.
 """
 
 import argparse
+import asyncio
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import httpx
-import psycopg
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.document import write_between_markers
-from event_router.consumers.ports import BatchSink
+from benchmarks.sink_beds import BEDS
+from event_router.consumers.batches import Batches
+from event_router.consumers.deliver.limits import WorkerLimits
+from event_router.consumers.ports import BatchSink, Sink
+from event_router.consumers.room import SHARE
 from event_router.consumers.sinks.kinds import load_sinks
-from event_router.consumers.sinks.metadata import weight
 from event_router.consumers.testing import a_delivery, a_destination, local_resources
 from event_router.schemas.delivery import Delivery
-from event_router.schemas.errors import Answer
-from tests import services
-from tests.contracts.sinks.aws_server import started
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
-DELIVERIES = 1000
-SIZE = 500
+AT_ONCE = WorkerLimits().slots // SHARE
+SECONDS = 1.5
 ROUNDS = 3
-S = TypeVar("S", bound=services.Service)
-TABLE = """CREATE TABLE events (event_id text, topic text, time timestamptz, content_type text,
-           metadata jsonb, data bytea)"""
+DATA = b'{"text": "%s"}' % (b"x" * 488)
+HEADS = (
+    "type",
+    "waiting, /s",
+    "alone, /s",
+    "gathered, /s",
+    "times alone",
+    "times waiting",
+    "CPU-ms per 1,000, alone",
+    "gathered",
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Bed:
-    """A destination on a service that runs."""
-
-    config: dict[str, Any]
-    credentials: dict[str, Any]
-    files: Path | None = None
+Deliver = Callable[[Delivery], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Deliveries a second, and µs of CPU each, of this process alone."""
+    """Deliveries a second, and ms of CPU for 1,000, of this process alone."""
 
     rate: float
     cpu: float
 
 
-@asynccontextmanager
-async def gcp_pubsub() -> AsyncIterator[Bed]:
-    with running(services.pubsub()) as found:
-        topic = services.unique()
-        async with httpx.AsyncClient(base_url=found.http) as client:
-            (await client.put(f"/projects/tests/topics/{topic}")).raise_for_status()
-        config = {"project_id": "tests", "topic": topic, "endpoint": found.plain}
-        yield Bed(config, {"service_account_json": "{}"})
+@dataclass(frozen=True, slots=True)
+class Way:
+    deliver: Deliver
+    at_once: int
 
 
-@asynccontextmanager
-async def aws_sqs() -> AsyncIterator[Bed]:
-    with started() as found:
-        client = found.client("sqs")
-        queue = client.create_queue(QueueName=services.unique())["QueueUrl"]
-        client.close()
-        yield Bed({"queue_url": queue}, found.credentials)
+def ways(sink: Sink) -> list[Way]:
+    """The last one only for a sink that takes several in one call."""
+    gathered = [Way(Batches(sink).deliver, AT_ONCE)] if isinstance(sink, BatchSink) else []
+    return [Way(sink.deliver, 1), Way(sink.deliver, AT_ONCE), *gathered]
 
 
-@asynccontextmanager
-async def kafka() -> AsyncIterator[Bed]:
-    with running(services.kafka()) as found:
-        topic = services.unique()
-        await found.make_topics({topic: 1})
-        yield Bed({"brokers": found.bootstrap, "topic": topic, "tls": False}, {})
-
-
-@asynccontextmanager
-async def redis_stream() -> AsyncIterator[Bed]:
-    with running(services.redis()) as found:
-        yield Bed({"server": urlsplit(found.url).netloc, "stream": services.unique()}, {})
-
-
-@asynccontextmanager
-async def postgres() -> AsyncIterator[Bed]:
-    with running(services.postgres()) as found:
-        parts = urlsplit(found.create_database())
-        async with await psycopg.AsyncConnection.connect(services.plain(parts.geturl())) as made:
-            await made.execute(TABLE)
-        yield Bed(
-            {
-                "server": f"{parts.hostname}:{parts.port}",
-                "database": parts.path[1:],
-                "table": "events",
-                "tls": False,
-            },
-            {"username": parts.username, "password": parts.password or "none"},
-        )
-
-
-@asynccontextmanager
-async def file() -> AsyncIterator[Bed]:
-    with TemporaryDirectory() as folder:
-        yield Bed({"path": "events.jsonl"}, {}, Path(folder))
-
-
-BEDS: dict[str, Callable[[], AbstractAsyncContextManager[Bed]]] = {
-    "aws_sqs": aws_sqs,
-    "file": file,
-    "gcp_pubsub": gcp_pubsub,
-    "kafka": kafka,
-    "postgres": postgres,
-    "redis_stream": redis_stream,
-}
-
-
-@contextmanager
-def running(service: S) -> Iterator[S]:
-    """It ends with the block if it is ours."""
-    try:
-        yield service
-    finally:
-        if service.process is not None:
-            service.process.kill()
-
-
-def deliveries() -> list[Delivery]:
-    data = b'{"text": "%s"}' % (b"x" * (SIZE - 12))
-    return [a_delivery(f"evt_{number}", data) for number in range(DELIVERIES)]
-
-
-async def one_by_one(sink: BatchSink) -> None:
-    for delivery in deliveries():
-        await sink.deliver(delivery)
-
-
-async def together(sink: BatchSink) -> None:
-    for call in calls(deliveries(), sink):
-        results = await sink.deliver_many(call)
-        assert all(isinstance(result, Answer) for result in results), results
-
-
-def calls(waiting: Sequence[Delivery], sink: BatchSink) -> list[list[Delivery]]:
-    """As the sink's limits allow; all weigh the same."""
-    size = max(min(sink.batch.count, sink.batch.bytes // weight(waiting[0])), 1)
-    return [list(waiting[at : at + size]) for at in range(0, len(waiting), size)]
-
-
-async def measured(way: Callable[[BatchSink], Awaitable[None]], sink: BatchSink) -> Rate:
+async def measured(way: Way) -> Rate:
+    numbers = count()
     began, cpu = time.perf_counter(), time.process_time()
-    await way(sink)
+
+    async def line() -> None:
+        while time.perf_counter() - began < SECONDS:
+            await way.deliver(a_delivery(f"evt_{began}_{next(numbers)}", DATA))
+
+    await asyncio.gather(*(line() for _ in range(way.at_once)))
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return Rate(DELIVERIES / seconds, cpu / DELIVERIES * 1e6)
+    delivered = next(numbers)
+    return Rate(delivered / seconds, cpu / delivered * 1e6)
 
 
-async def measure(name: str) -> tuple[Rate, Rate]:
+async def measure(name: str) -> list[Rate]:
+    """Of each way; the first round warms up."""
     async with BEDS[name]() as bed, local_resources() as resources:
         destination = a_destination(name, bed.config, bed.credentials)
         sink = load_sinks().open(destination, replace(resources, files=bed.files))
-        assert isinstance(sink, BatchSink)
-        await sink.deliver(a_delivery())
-        pairs = [
-            (await measured(one_by_one, sink), await measured(together, sink))
-            for _ in range(ROUNDS)
-        ]
+        rounds = [[await measured(way) for way in ways(sink)] for _ in range(1 + ROUNDS)]
         await sink.aclose()
-    singles, batches = zip(*pairs, strict=True)
-    return best(singles), best(batches)
+    return [best(rates) for rates in zip(*rounds[1:], strict=True)]
 
 
-def best(rates: Sequence[Rate]) -> Rate:
+def best(rates: Iterable[Rate]) -> Rate:
+    rates = list(rates)
     return Rate(max(one.rate for one in rates), min(one.cpu for one in rates))
 
 
-def line(name: str, single: Rate, batch: Rate) -> tuple[str, ...]:
+def line(name: str, waiting: Rate, alone: Rate, gathered: Rate | None = None) -> tuple[str, ...]:
+    first = (f"`{name}`", f"{waiting.rate:,.0f}", f"{alone.rate:,.0f}")
+    if gathered is None:
+        return (*first, "", "", "", f"{alone.cpu:,.0f}", "")
     return (
-        f"`{name}`",
-        f"{single.rate:,.0f}",
-        f"{batch.rate:,.0f}",
-        f"{batch.rate / single.rate:.1f}",
-        f"{single.cpu:.0f}",
-        f"{batch.cpu:.0f}",
+        *first,
+        f"{gathered.rate:,.0f}",
+        f"{gathered.rate / alone.rate:.1f}",
+        f"{gathered.rate / waiting.rate:.1f}",
+        f"{alone.cpu:,.0f}",
+        f"{gathered.cpu:,.0f}",
     )
 
 
-HEADS = ("type", "one by one, /s", "together, /s", "times", "µs CPU, one by one", "µs, together")
+def measured_lines(names: Sequence[str]) -> list[tuple[str, ...]]:
+    lines = []
+    for number, name in enumerate(names, 1):
+        print(f"{number} of {len(names)}: {name} …", file=sys.stderr, flush=True)
+        lines.append(line(name, *uvloop.run(measure(name))))
+    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("types", nargs="*", choices=[*BEDS, []], help="all of them by default")
-    parser.add_argument("--write", action="store_true", help=f"into {DOCUMENT.name}")
+    parser.add_argument("--write", action="store_true", help=f"their rows of {DOCUMENT.name}")
     options = parser.parse_args()
-    lines = [line(name, *uvloop.run(measure(name))) for name in options.types or BEDS]
+    lines = measured_lines(options.types or list(BEDS))
     table = Table(*HEADS, box=None)
     for row in lines:
         table.add_row(*row)
-    Console(width=100).print(table)
+    Console(width=110).print(table)
     if options.write:
-        rows = [HEADS, ("---",) * len(HEADS), *lines]
-        text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        write_between_markers(DOCUMENT, "sinks", text)
+        write(lines)
+
+
+def write(lines: Sequence[tuple[str, ...]]) -> None:
+    """Rows of other types stay."""
+    rows = {row[0]: f"| {' | '.join(row)} |" for row in lines}
+    text = DOCUMENT.read_text().partition("<!-- sinks begin -->")[2].partition("<!-- sinks end")[0]
+    before = {row.split(" ")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    all_rows = [row for _, row in sorted({**before, **rows}.items())]
+    heads = [f"| {' | '.join(row)} |" for row in (HEADS, ("---",) * len(HEADS))]
+    write_between_markers(DOCUMENT, "sinks", "\n".join([*heads, *all_rows]))
 
 
 if __name__ == "__main__":
