@@ -2,15 +2,15 @@
 
 import asyncio
 import hashlib
-import re
-import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from event_router.consumers.ports import Batch, Result
+from event_router.consumers.sinks.azure_namespace import checked, namespace_of, tls_for
 from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Needs, Secret, Shown, Text
 from event_router.consumers.sinks.hosts import vetted_address
@@ -22,19 +22,16 @@ from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, TooLarge, Unavailable
 
 if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusMessage
+    from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
     from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
-SECURE_PORT, EMULATOR_PORT = 5671, 5672
+T = TypeVar("T")
 LONGEST_ID = 128
 
 _IDLE = 60.0
 """Seconds after which a connection isn't trusted any more: the service closes what is silent."""
 
 _CLOSING = 1.0
-_ENDPOINT = re.compile(r"(?:^|;)Endpoint=sb://([A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?(?:;|$)")
-_EMULATOR = re.compile(r"(?:^|;)UseDevelopmentEmulator=true(?:;|$)")
-
 _CODES = {
     "ServiceBusAuthenticationError": "authentication_failed",
     "ServiceBusAuthorizationError": "permission_denied",
@@ -58,28 +55,6 @@ _CONDITIONS = {
 _TOO_LARGE = "amqp:link:message-size-exceeded"
 
 
-class Namespace(NamedTuple):
-    """What a connection string says of where it leads."""
-
-    host: str
-    port: int
-    tls: bool
-
-
-def _namespace(connection_string: str) -> Namespace:
-    found = _ENDPOINT.search(connection_string)
-    if found is None:
-        raise ValueError("Endpoint=sb://host")
-    tls = _EMULATOR.search(connection_string) is None
-    return Namespace(found[1], int(found[2] or (SECURE_PORT if tls else EMULATOR_PORT)), tls)
-
-
-def _connection_string(text: str) -> str:
-    if _ENDPOINT.search(text) is None:
-        raise ValueError("a connection string, which has Endpoint=sb://…")
-    return text
-
-
 class AzureServiceBusConfig(Fields):
     """A queue or a topic."""
 
@@ -89,7 +64,7 @@ class AzureServiceBusConfig(Fields):
 class AzureServiceBusCredentials(Fields):
     """Of a namespace."""
 
-    connection_string: Annotated[Secret, AfterValidator(_connection_string)] = Field(
+    connection_string: Annotated[Secret, AfterValidator(checked)] = Field(
         title="Connection string", repr=False
     )
 
@@ -99,9 +74,21 @@ class _Open(NamedTuple):
     sender: "ServiceBusSender"
 
 
+class _Pack(NamedTuple):
+    """What goes in one message of the protocol."""
+
+    batch: "ServiceBusMessageBatch"
+    messages: "list[ServiceBusMessage]"
+
+    async def sent(self, sender: "ServiceBusSender") -> None:
+        alone = len(self.messages) == 1
+        await sender.send_messages(self.messages[0] if alone else self.batch)
+
+
 class AzureServiceBus(Batched):
     """One destination's queue or topic. The connection is opened by the first delivery, and again
-    after it broke or was silent for a while. The library takes one call at a time."""
+    after it broke or was silent for a while. The library takes one call at a time; what comes
+    meanwhile gathers."""
 
     label: ClassVar[str] = "Azure Service Bus"
     description: ClassVar[str] = "Send events to a queue or topic of Azure Service Bus"
@@ -120,7 +107,7 @@ class AzureServiceBus(Batched):
         self._name = config.name
         self._destination = destination
         self._connection_string = credentials.connection_string
-        self._namespace = _namespace(credentials.connection_string)
+        self._namespace = namespace_of(credentials.connection_string)
         self._resources = resources
         self._troubles = Troubles(credentials)
         self._open: _Open | None = None
@@ -132,15 +119,11 @@ class AzureServiceBus(Batched):
         return Shown(config.name)
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
-        """In one message of the protocol, which the service takes whole or not at all; one by one
-        when that is too large."""
+        """In as few messages of the protocol as their sizes allow; the service takes each whole or
+        not at all."""
         async with self._troubles.attempt(self._resources.timeout), self._one_at_a_time:
-            try:
-                return await self._sent(deliveries)
-            except TooLarge as refusal:
-                if len(deliveries) == 1:
-                    return [refusal]
-            return [await self._alone(delivery) for delivery in deliveries]
+            packs = await self._asked(partial(self._packed, deliveries))
+            return [result for pack in packs for result in await self._delivered(pack)]
 
     async def aclose(self) -> None:
         opened, self._open = self._open, None
@@ -150,23 +133,40 @@ class AzureServiceBus(Batched):
                     await opened.sender.close()
                     await opened.client.close()
 
-    async def _alone(self, delivery: Delivery) -> Result:
-        try:
-            (answer,) = await self._sent([delivery])
-        except (TooLarge, Unavailable) as trouble:
-            return trouble
-        return answer
+    async def _packed(
+        self, deliveries: Sequence[Delivery], sender: "ServiceBusSender"
+    ) -> list[_Pack]:
+        """Within the size that the service told; what is larger has a pack that stays empty."""
+        packs: list[_Pack] = []
+        for message in map(self._message, deliveries):
+            if not (packs and len(packs[-1].batch) and _added(packs[-1].batch, message)):
+                packs.append(_Pack(await sender.create_message_batch(), []))
+                _added(packs[-1].batch, message)
+            packs[-1].messages.append(message)
+        return packs
 
-    async def _sent(self, deliveries: Sequence[Delivery]) -> list[Answer]:
+    async def _delivered(self, pack: _Pack) -> list[Result]:
+        """When a batch is too large after all, one by one."""
+        try:
+            if not len(pack.batch):
+                raise self._troubles.too_large("larger than the service takes")
+            await self._asked(pack.sent)
+        except Unavailable as trouble:
+            return [trouble] * len(pack.messages)
+        except TooLarge as refusal:
+            if len(pack.messages) == 1:
+                return [refusal]
+            alone = [_Pack(pack.batch, [message]) for message in pack.messages]
+            return [result for one in alone for result in await self._delivered(one)]
+        return [Answer("OK")] * len(pack.messages)
+
+    async def _asked(self, question: Callable[["ServiceBusSender"], Awaitable[T]]) -> T:
         """After any trouble, a cancel too, nobody knows what is on the connection: it goes."""
-        messages: Any = [self._message(delivery) for delivery in deliveries]
         link = None
         try:
             sender = await self._opened()
             link = _link(sender)
-            await sender.send_messages(messages if len(messages) > 1 else messages[0])
-        except TooLarge:
-            raise
+            answer = await question(sender)
         except Exception as error:
             trouble = self._trouble(_closed(link) or error)
             await self.aclose()
@@ -175,7 +175,7 @@ class AzureServiceBus(Batched):
             await self.aclose()
             raise
         self._used = asyncio.get_running_loop().time()
-        return [Answer("OK")] * len(deliveries)
+        return answer
 
     async def _opened(self) -> "ServiceBusSender":
         if asyncio.get_running_loop().time() - self._used > _IDLE:
@@ -197,7 +197,7 @@ class AzureServiceBus(Batched):
             retry_total=0,
             transport_type=TransportType.Amqp,
             custom_endpoint_address=f"sb://{literal}:{namespace.port}",
-            ssl_context=_named(namespace.host) if namespace.tls else None,
+            ssl_context=tls_for(namespace.host) if namespace.tls else None,
             keep_alive=0,
         )
         self._open = _Open(client, client.get_queue_sender(self._name))
@@ -238,8 +238,21 @@ class AzureServiceBus(Batched):
         return self._troubles.unavailable(code, error)
 
 
+def _added(batch: "ServiceBusMessageBatch", message: "ServiceBusMessage") -> bool:
+    """Unless it has no room."""
+    from azure.servicebus.exceptions import MessageSizeExceededError
+
+    try:
+        batch.add_message(message)
+    except MessageSizeExceededError:
+        return False
+    return True
+
+
 def _link(sender: "ServiceBusSender") -> Any:
-    """The link that is open. The library doesn't say why the service closed it, and knows."""
+    """The link that is open, which knows why the service closes it: a queue that isn't there, a
+    right that is missing. The library has no public name for it, and where that comes while a
+    message is under way, it raises but an unknown error."""
     return getattr(getattr(sender, "_handler", None), "_link", None)
 
 
@@ -259,19 +272,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _text(condition: Any) -> str:
     value = getattr(condition, "value", condition)
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-class _Named(ssl.SSLContext):
-    """Of a host whose address is connected to: it is the host's certificate that counts."""
-
-    host: str
-
-    def wrap_bio(self, *given: Any, **more: Any) -> ssl.SSLObject:
-        return super().wrap_bio(*given, **{**more, "server_hostname": self.host})
-
-
-def _named(host: str) -> ssl.SSLContext:
-    context = _Named(ssl.PROTOCOL_TLS_CLIENT)
-    context.host = host
-    context.load_default_certs()
-    return context

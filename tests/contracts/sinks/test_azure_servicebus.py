@@ -1,13 +1,14 @@
 """Queues of a peer that speaks AMQP 1.0 as Azure Service Bus does: with TLS, and as an emulator."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
 
+from event_router.consumers.sinks.azure_servicebus import AzureServiceBus
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
@@ -20,7 +21,8 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
-from event_router.schemas.errors import Unavailable
+from event_router.consumers.testing.network import CONNECTS
+from event_router.schemas.errors import Answer, TooLarge, Unavailable
 from tests import services
 from tests.servicebus import LARGEST
 
@@ -78,6 +80,21 @@ async def case_on(
 
 class TestServiceBus(BatchContract):
     type = "azure_servicebus"
+
+    async def test_more_than_fits_in_one_batch_goes_in_several(
+        self, case: SinkCase, open_sink: Callable[..., AzureServiceBus]
+    ) -> None:
+        sizes = [LARGEST // 2, LARGEST // 2, LARGEST, 10, LARGEST - 1000]
+        batch = [a_delivery(f"evt_{n}", b"x" * size) for n, size in enumerate(sizes)]
+        sink = open_sink()
+        await sink.deliver(a_delivery("evt_first"))
+        with CONNECTS.counting():
+            results = await sink.deliver_many(batch)
+            assert CONNECTS.count == 0, "a refusal of the service costs the connection"
+        kinds = [type(result) for result in results]
+        assert kinds == [Answer, Answer, TooLarge, Answer, Answer]
+        arrived = [one.event for one in await case.arrived()]
+        assert arrived == ["evt_first", "evt_0", "evt_1", "evt_3", "evt_4"]
 
     @pytest.fixture
     async def case(
