@@ -16,7 +16,7 @@ from event_router.client.errors import BadArgument, JobFailed
 from event_router.client.frames import slices_of
 from event_router.client.sources import empty, open_source, told
 from event_router.client.values import encode_lines
-from event_router.consumers.producer import KafkaProducer
+from event_router.consumers.ports import Producer
 from event_router.router.batch import files
 from event_router.router.batch.chunks import Numbered, Outcome
 from event_router.router.batch.rehearsal import Rehearsal
@@ -42,7 +42,7 @@ class KafkaBatch:
     """
 
     def __init__(
-        self, order: Order, schema: EventSchema | None, producer: KafkaProducer, topic: str
+        self, order: Order, schema: EventSchema | None, producer: Producer, topic: str
     ) -> None:
         self._order = order
         self._producer = producer

@@ -4,7 +4,7 @@ It needs `event-router[consumers]`. What the API does beside isn't done here: to
 against ROUTER_TOPICS, matching destinations aren't told, and schemas are those that are given.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -17,6 +17,7 @@ from event_router.client.exchange import Answer, Call, Request
 from event_router.client.retries import Retries
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.ports import Producer
 from event_router.consumers.producer import KafkaProducer
 from event_router.router.clock import now_ms
 from event_router.router.hops.publish import new_event
@@ -25,7 +26,8 @@ from event_router.schemas.cloudevents import NewEvent, event_message
 from event_router.schemas.columns import EventSchema
 from event_router.schemas.conformity import conform, remarks, timestamp_remarks
 from event_router.schemas.decode import DEFAULT_SOURCE, rfc3339
-from event_router.schemas.errors import TooLarge
+from event_router.schemas.errors import TooLarge, Unavailable
+from event_router.schemas.record import Message, Place
 from event_router.schemas.timestamps import TimestampFormat, parse_timestamp
 from event_router.schemas.topics import Topics
 
@@ -52,11 +54,47 @@ class _Sent(msgspec.Struct):
         return msgspec.json.decode(self.event, type=dict[str, Any])
 
 
+class FirstContact:
+    """Writes to Kafka, and waits no longer than `connect_timeout` seconds until it has once
+    acknowledged something: an address that is wrong is wrong for good."""
+
+    def __init__(self, config: KafkaConfig, connect_timeout: float) -> None:
+        self._config = config
+        self._connect_timeout = connect_timeout
+        self._producer = KafkaProducer(config, Health())
+        self._made = False
+
+    async def send(
+        self, messages: Sequence[Message], deadline: float | None = None
+    ) -> list[Place | TooLarge]:
+        """As `ports.Producer.send`."""
+        if self._made:
+            return await self._producer.send(messages, deadline)
+        first = self._connect_timeout
+        try:
+            within = first if deadline is None else min(deadline, first)
+            results = await self._producer.send(messages, within)
+        except Unavailable as trouble:
+            raise Unavailable(trouble.code, f"{trouble.detail}{self._advice(trouble)}") from trouble
+        self._made = True
+        return results
+
+    def _advice(self, trouble: Unavailable) -> str:
+        if trouble.code == "kafka_timeout":
+            return f": nothing came from {self._config.bootstrap}, check the address"
+        if trouble.code == "kafka_error" and self._config.idempotent:
+            return ". The Kafka that `router up` embeds needs KafkaConfig(…, idempotent=False)"
+        return ""
+
+    async def aclose(self) -> None:
+        await self._producer.aclose()
+
+
 class _Kafka:
     """What is posted elsewhere is written here."""
 
     def __init__(
-        self, producer: KafkaProducer, topics: Topics, schemas: Schemas, manners: Manners
+        self, producer: Producer, topics: Topics, schemas: Schemas, manners: Manners
     ) -> None:
         self._producer = producer
         self._topics = topics
@@ -137,8 +175,9 @@ class KafkaPublisher(_Kafka):
     `schemas` are by tenant and topic. Kafka has `retries.patience` seconds for each call, and no
     other part of `retries` is looked at. Beside what the client raises: InvalidValue for what the
     API would refuse, TooLarge, and Unavailable when Kafka didn't acknowledge in time (publish
-    again with the same id). A batch is published when its call returns, whether `wait` is given
-    or not, and the same `batch_id` again gives rows the same ids.
+    again with the same id). Until Kafka has acknowledged something it has `connect_timeout`
+    seconds at most, so that a wrong address is told soon. A batch is published when its call
+    returns, whether `wait` is given or not, and the same `batch_id` again gives rows the same ids.
     """
 
     def __init__(
@@ -148,9 +187,10 @@ class KafkaPublisher(_Kafka):
         namespace: str = "",
         schemas: Schemas | None = None,
         retries: Retries = Retries(),  # noqa: B008  it is frozen
+        connect_timeout: float = 10.0,
     ) -> None:
         config = KafkaConfig(bootstrap=kafka) if isinstance(kafka, str) else kafka
-        producer = KafkaProducer(config, Health())
+        producer = FirstContact(config, connect_timeout)
         super().__init__(producer, Topics(namespace), schemas or {}, Manners(retries))
         self.publish = KafkaPublish(producer, self._topics, self._schemas, self._manners)
 

@@ -1,6 +1,7 @@
 """The client's calls without HTTP: what lies in Kafka afterwards."""
 
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest_asyncio
 
 from event_router.client import BadArgument, Column, ColumnType, EventSchema, JobFailed, Retries
 from event_router.consumers.kafka import KafkaConfig
-from event_router.router.kafka_publisher import KafkaPublisher
+from event_router.router.child import free_port
+from event_router.router.kafka_publisher import FirstContact, KafkaPublisher
 from event_router.schemas.decode import decode_event
 from event_router.schemas.errors import InvalidValue, TooLarge, Unavailable
 from event_router.schemas.event import Event
+from event_router.schemas.record import Message
 from event_router.schemas.topics import Topics
 from tests import services
 from tests.kafka_clients import read_all
@@ -172,3 +175,40 @@ async def test_a_kafka_that_isnt_there_is_unavailable() -> None:
     async with KafkaPublisher(config, retries=Retries(patience=0.2)) as publisher:
         with pytest.raises(Unavailable, match="kafka"):
             await publisher.publish.event({}, tenant_id="acme", topic="t")
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["event", "batch"])
+async def test_a_kafka_that_was_never_reached_is_not_waited_for(batch: bool) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    async with KafkaPublisher(nobody, connect_timeout=3) as publisher:
+        with pytest.raises(Unavailable, match=f"unreachable: .* within 3 s: {nobody}"):
+            if batch:
+                await publisher.publish_events_batch("acme", "orders", ROWS)
+            else:
+                await publisher.publish.event({}, tenant_id="acme", topic="t")
+
+
+async def test_a_kafka_that_says_nothing_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        async with KafkaPublisher(address, connect_timeout=0.3) as publisher:
+            with pytest.raises(Unavailable, match=f"nothing came from {address}, check"):
+                await publisher.publish.event({}, tenant_id="acme", topic="t")
+
+
+async def test_the_embedded_kafka_is_told_from_what_it_refuses(tansu: services.Tansu) -> None:
+    namespace = services.unique("publisher")
+    await tansu.make_topics({Topics(namespace).events: 1})
+    async with KafkaPublisher(tansu.bootstrap, namespace=namespace, connect_timeout=3) as publisher:
+        with pytest.raises(Unavailable, match=r"needs KafkaConfig\(…, idempotent=False\)"):
+            await publisher.publish.event({}, tenant_id="acme", topic="t")
+
+
+async def test_a_kafka_that_was_reached_is_waited_for(place: Place) -> None:
+    await place.publisher.publish.event({}, tenant_id="acme", topic="t")
+    contact = place.publisher._producer
+    assert isinstance(contact, FirstContact)
+    contact._connect_timeout = 0.01
+    nowhere = [Message(services.unique("nowhere"), b"key", b"{}", [])]
+    with pytest.raises(Unavailable, match=r"not acknowledged within 0\.5 s"):
+        await contact.send(nowhere, 0.5)
