@@ -7,6 +7,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,24 +18,38 @@ CLIENT = "router/client/"
 UNWANTED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
+class Wheel(NamedTuple):
+    """The names of its files, and what was said while it was built."""
+
+    files: set[str]
+    output: str
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the files in the wheel, built from a copy of the tree."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    """Of a copy of the tree."""
     tree = tmp_path_factory.mktemp("tree")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, tree / folder, ignore=UNWANTED)
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / file, tree)
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", "."],
         cwd=tree,
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         timeout=100,
     )
-    (built,) = (tree / "dist").glob("*.whl")
-    with zipfile.ZipFile(built) as archive:
-        return set(archive.namelist())
+    (wheel,) = (tree / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return Wheel(set(archive.namelist()), done.stdout)
+
+
+@pytest.fixture
+def wheel(built: Wheel) -> set[str]:
+    return built.files
 
 
 def _in_the_wheel(path: Path) -> str:
@@ -61,13 +76,20 @@ def test_the_wheel_has_nothing_else_but_what_describes_it(wheel: set[str]) -> No
     assert others == set()
 
 
-def test_every_folder_with_modules_is_a_listed_package() -> None:
+def test_it_is_built_without_a_warning(built: Wheel) -> None:
+    said = [line for line in built.output.splitlines() if "byte-compiling is disabled" not in line]
+    assert "running bdist_wheel" in said
+    assert [line for line in said if "warning" in line.lower() or "absent" in line] == []
+
+
+def test_every_folder_with_modules_or_scripts_is_a_listed_package() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
     found = {
         _in_the_wheel(path.parent / "x").removesuffix("/x").replace("/", ".")
         for folder in FOLDERS
-        for path in Path(ROOT / folder).rglob("*.py")
+        for pattern in ("*.py", "*.lua")
+        for path in Path(ROOT / folder).rglob(pattern)
     }
     assert found == listed
 
