@@ -205,13 +205,14 @@ class Kafka(Service):
     """Apache Kafka: one node, KRaft. `sasl_bootstrap` is its listener with SASL PLAIN and SCRAM
     (user SASL_USER, password SASL_PASSWORD), `tls_bootstrap` the same over TLS, where it is
     `certified`, also for this machine's address, and looks at a client's certificate if there is
-    one; '' and None when it isn't ours. `controller` is where other brokers of the same cluster
-    find it."""
+    one. `certificate_bootstrap` asks for that and nothing else. '' and None when it isn't ours.
+    `controller` is where other brokers of the same cluster find it."""
 
     bootstrap: str
     sasl_bootstrap: str = ""
     controller: str = ""
     tls_bootstrap: str = ""
+    certificate_bootstrap: str = ""
     certified: Certified | None = None
 
     async def make_topics(
@@ -317,8 +318,10 @@ _QUICK = {
 
 
 def _kafka_properties(data: Path, ports: Sequence[int], tls: Certified) -> str:
-    port, sasl_port, tls_port, controller_port = ports
-    listeners = f"PLAINTEXT://{HOST}:{port},SASL://{HOST}:{sasl_port},TLS://{HOST}:{tls_port}"
+    names, controller_port = ("PLAINTEXT", "SASL", "TLS", "CERT"), ports[-1]
+    listeners = ",".join(
+        f"{name}://{HOST}:{port}" for name, port in zip(names, ports[:-1], strict=True)
+    )
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
@@ -328,14 +331,15 @@ def _kafka_properties(data: Path, ports: Sequence[int], tls: Certified) -> str:
         "listeners": f"{listeners},CONTROLLER://{HOST}:{controller_port}",
         "advertised.listeners": listeners,
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-        "SASL:SASL_PLAINTEXT,TLS:SASL_SSL",
+        "SASL:SASL_PLAINTEXT,TLS:SASL_SSL,CERT:SSL",
         **_kafka_logins("sasl"),
         **_kafka_logins("tls"),
-        "listener.name.tls.ssl.keystore.type": "PEM",
-        "listener.name.tls.ssl.keystore.location": str(_kafka_keys(tls)),
-        "listener.name.tls.ssl.truststore.type": "PEM",
-        "listener.name.tls.ssl.truststore.location": str(tls.ca),
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(_kafka_keys(tls)),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(tls.ca),
         "listener.name.tls.ssl.client.auth": "requested",
+        "listener.name.cert.ssl.client.auth": "required",
         "log.dirs": str(data),
         **_QUICK,
     }
@@ -375,13 +379,13 @@ def _kafka_keys(tls: Certified) -> Path:
 
 def own_kafka() -> Kafka:
     """An Apache Kafka of our own, running."""
-    ports = [free_port() for _ in range(4)]
+    ports = [free_port() for _ in range(5)]
     tls = certified(workspace(), HOST, "localhost", NAME)
     scram = f"[name={SASL_USER},password={SASL_PASSWORD}]"
     users = [word for mechanism in SCRAM for word in ("--add-scram", f"{mechanism}={scram}")]
     process = _kafka_node(lambda data: _kafka_properties(data, ports, tls), *users)
-    plain, sasl, secure, controller = (f"{HOST}:{port}" for port in ports)
-    return Kafka(process, plain, sasl, controller, secure, tls)
+    plain, sasl, secure, certificates, controller = (f"{HOST}:{port}" for port in ports)
+    return Kafka(process, plain, sasl, controller, secure, certificates, tls)
 
 
 def another_broker(kafka: Kafka) -> Kafka:

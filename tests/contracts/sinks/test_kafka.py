@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -18,8 +19,8 @@ from event_router.consumers.testing import (
     silent_port,
 )
 from tests import services
-from tests.contracts.sinks.tls_contract import Secured, TlsContract
-from tests.server_certificates import NAME
+from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
+from tests.server_certificates import NAME, a_client_of
 
 
 async def records_of(bootstrap: str, topic: str) -> list[Any]:
@@ -102,3 +103,14 @@ class TestKafkaTls(TlsContract):
             kafka.certified.authority,
             arrived,
         )
+
+    async def test_a_certificate_may_be_all_that_is_asked_for(
+        self, secured: Secured, faulty_kafka: services.Kafka
+    ) -> None:
+        port = faulty_kafka.certificate_bootstrap.rpartition(":")[2]
+        asking = replace(secured, credentials={})
+        config = {**secured.trusting, "brokers": f"{NAME}:{port}"}
+        nobody = await outcome(asking, config, seconds=3.0)
+        answer = await outcome(asking, config, a_client_of(secured.authority))
+        assert nobody.code in CLOSED, str(nobody)
+        assert answer.code == "OK", str(answer)
