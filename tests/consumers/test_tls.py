@@ -18,6 +18,7 @@ from event_router.consumers.sinks.tls import (
     ClientKey,
     pem_file,
     tls_context,
+    tls_of,
 )
 
 
@@ -133,6 +134,21 @@ def test_a_certificate_and_a_key_are_entered_together(
         with pytest.raises(ValidationError) as caught:
             Credentials(**entered)
         assert [error["loc"] for error in caught.value.errors()] == [("client_key",)]
+
+
+def test_those_who_trust_the_system_share_a_context(
+    pem: str, pair: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tls_of(Config(), Credentials())
+    assert shared is tls_of(Config(), Credentials())
+    assert tls_of(Config(tls=False), Credentials()) is None
+    for own in (
+        tls_of(Config(ca_certificate=pem), Credentials()),
+        tls_of(Config(), Credentials(**pair)),
+    ):
+        assert own is not shared
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    assert tls_of(Config(), Credentials()) is not shared
 
 
 def test_a_file_is_there_while_it_is_needed_and_for_nobody_else(pem: str) -> None:
