@@ -214,7 +214,11 @@ async def ports() -> AsyncIterator[Ports]:
 
 
 @asynccontextmanager
-async def opened(kind: str, way: Way, at: str, resolver: Resolver) -> AsyncIterator[Any]:
+async def opened(
+    kind: str, way: Way, at: str, resolver: Resolver, timeout: float = 1.5
+) -> AsyncIterator[Any]:
+    """The sink, with `at` where its way leads."""
+
     def filled(given: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: value.replace("{at}", at) if isinstance(value, str) else value
@@ -224,7 +228,7 @@ async def opened(kind: str, way: Way, at: str, resolver: Resolver) -> AsyncItera
     destination = a_destination(kind, filled(way.config), filled(way.credentials))
     sender = Sender(resolver)
     try:
-        sink = SINKS.open(destination, resources_with(sender, resolver, timeout=1.5))
+        sink = SINKS.open(destination, resources_with(sender, resolver, timeout=timeout))
         yield sink
         await sink.aclose()
     finally:
