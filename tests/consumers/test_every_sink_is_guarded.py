@@ -100,6 +100,7 @@ WAYS: dict[str, list[Way]] = {
         Way("url", {"url": "http://{at}/a?b=http://c@d/#e"}, {"secret": "whsec_" + "a" * 44}),
     ],
 }
+CERTIFICATES = "ca_certificate client_certificate client_key"
 HARMLESS: dict[str, str] = {
     "aws_eventbridge": "region event_bus_name key secret session",
     "aws_kinesis": "stream_name region partition_key_template key secret session",
@@ -111,12 +112,12 @@ HARMLESS: dict[str, str] = {
     "file": "path max_bytes keep",
     "gcp_pubsub": "project_id topic service_account_json",
     "hookdeck": "token",
-    "kafka": "topic tls sasl_mechanism partition_key_template username password",
-    "nats": "subject tls username password token",
-    "postgres": "database table data_type tls username password",
-    "rabbitmq": "exchange tls username password",
-    "redis_stream": "stream tls database max_length username password",
-    "webhook": "custom_headers secret previous_secret previous_secret_invalid_at",
+    "kafka": f"topic tls sasl_mechanism partition_key_template username password {CERTIFICATES}",
+    "nats": f"subject tls username password token nkey_seed creds {CERTIFICATES}",
+    "postgres": f"database table data_type tls username password {CERTIFICATES}",
+    "rabbitmq": f"exchange tls username password {CERTIFICATES}",
+    "redis_stream": f"stream tls database max_length username password {CERTIFICATES}",
+    "webhook": f"custom_headers secret previous_secret previous_secret_invalid_at {CERTIFICATES}",
 }
 """Fields that choose no host, each looked at: where one is put into the name of a host, or into a
 path, its pattern lets nothing through that could change which host it is."""
