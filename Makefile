@@ -53,7 +53,10 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
 	  --constraint $(VENV)/constraints.txt --editable '.[embedded,sinks]' --group dev 2>&1 \
 	  | tee $(VENV)/install.txt \
-	  | awk '/^(Collecting|Obtaining|Installing)/ {printf "."; fflush()} END {print ""}'
+	  | while read -r doing _; do case $$doing in \
+	      Collecting | Obtaining) printf . ;; \
+	      Installing) printf ' installing' ;; \
+	    esac; done; echo
 	@$(BIN)/python -c 'import event_router.router.cli' || (cat $(VENV)/install.txt; exit 1)
 	@touch $(STAMP)
 
