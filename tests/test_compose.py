@@ -9,11 +9,14 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from event_router.router.cli import app
 from event_router.router.settings import Settings, SettingsError, read_settings
 from event_router.router.store.database import database_url
 from tests.services import ROOT
@@ -77,6 +80,34 @@ def test_a_role_gets_settings_that_it_understands(compose: dict[str, Any], role:
     assert settings.api_key.get_secret_value() == GIVEN["ROUTER_API_KEY"]
     assert settings.secrets_keys == (GIVEN["ROUTER_SECRETS_KEYS"],)
     assert compose[role]["command"] == [role]
+
+
+@pytest.mark.parametrize("role", [*ROLES, "init"])
+def test_what_a_role_is_started_with_is_there(compose: dict[str, Any], role: str) -> None:
+    said = CliRunner().invoke(app, [*compose[role]["command"], "--help"])
+    assert said.exit_code == 0, said.output
+    check = compose[role]["healthcheck"]
+    if "test" in check:
+        assert find_spec(check["test"][3]) is not None
+
+
+def test_the_image_is_built_from_what_is_there(compose: dict[str, Any]) -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    copied = [words.split()[:-1] for words in re.findall(r"^COPY (?!--)(.+)", text, re.MULTILINE)]
+    assert copied
+    assert [name for names in copied for name in names if not (ROOT / name).exists()] == []
+    uploads = _settings(compose["api"]).uploads_dir
+    assert f"/{str(uploads).strip('/')}" in text, "its owner must be the user that writes there"
+    assert _settings(compose["jobs"]).uploads_dir == uploads
+
+
+def test_every_volume_is_declared(compose: dict[str, Any]) -> None:
+    used = {
+        volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
+        for service in compose.values()
+        for volume in service.get("volumes", [])
+    }
+    assert used == set(_read_as_yaml()["volumes"])
 
 
 def test_a_misspelt_setting_would_be_found(compose: dict[str, Any]) -> None:
