@@ -201,12 +201,12 @@ class Schedule(Protocol):
 
     async def stats(self) -> ScheduleStats: ...
 
-    async def intact(self) -> bool:
-        """Whether what `mark` wrote is still there: if not, everything parked was lost."""
+    async def intact_for(self) -> float | None:
+        """Seconds since `mark`; None when what it wrote isn't there: everything parked was lost."""
         ...
 
     async def mark(self) -> None:
-        """From now on a loss shows in `intact`."""
+        """From now on a loss shows in `intact_for`."""
         ...
 
     async def turn(self, owner: str, seconds: float) -> bool:

@@ -27,11 +27,18 @@ async def sweep_once(seconds: float) -> SweepCounts:
         log = SqlLog(settings.log_url)
         closing.push_async_callback(log.aclose)
         sweep = open_sweep(role, connect(role), log)
+        trouble: Unavailable | None = None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                keeping = group.create_task(sweep.orphans.keep_turn(), name="sweep: turn")
                 await _pass(sweep)
-        except TimeoutError:
-            raise Unavailable("sweep", f"not done within {seconds:g} s: {_WAITED}") from None
+                keeping.cancel()
+        except* TimeoutError:
+            trouble = Unavailable("sweep", f"not done within {seconds:g} s: {_WAITED}")
+        except* Unavailable as troubles:
+            trouble = Unavailable("sweep", "; ".join(map(str, troubles.exceptions)))
+        if trouble:
+            raise trouble
     return sweep.counts
 
 

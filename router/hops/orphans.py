@@ -33,8 +33,8 @@ from event_router.schemas.delivery import Delivery
 from event_router.schemas.ids import new_id
 from event_router.schemas.topics import Topics
 
-TURN = 60.0
-"""Seconds that a sweep has before another one may take over."""
+TURN = 15.0
+"""Seconds from the last sign of a sweep until another one may take over."""
 _OVER = 0.001
 
 
@@ -117,12 +117,22 @@ class Orphans:
     owner: str = field(default_factory=new_id)
     users: set[str] = field(default_factory=set)
     """Who of ours needs the turn to stay ours."""
+    _has_turn: bool = False
 
     async def is_mine(self) -> bool:
         """Whether it is our turn, for TURN seconds from now."""
-        return await self.schedule.turn(self.owner, TURN)
+        self._has_turn = await self.schedule.turn(self.owner, TURN)
+        return self._has_turn
+
+    async def keep_turn(self) -> None:
+        """Gives signs while it is our turn, however long a look takes; until it is cancelled."""
+        while True:
+            await self.pause(TURN / 4)
+            if self._has_turn:
+                await self.is_mine()
 
     async def end_turn(self) -> None:
+        self._has_turn = False
         await self.schedule.turn(self.owner, _OVER)
 
     async def leave(self, user: str) -> None:

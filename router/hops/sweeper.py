@@ -33,7 +33,6 @@ class Sweeper:
     clock: Callable[[], int]
     pace: SweeperPace = SweeperPace()
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
-    _hurried_until: int = 0
     _next: int = 0
 
     async def run(self) -> None:
@@ -44,6 +43,7 @@ class Sweeper:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._keep_sweeping(), name="sweep: pass")
                     group.create_task(self.sweep.refills.run(), name="sweep: refill")
+                    group.create_task(self.sweep.orphans.keep_turn(), name="sweep: turn")
             except* Unavailable as troubles:
                 why = "; ".join(map(str, troubles.exceptions))
             # A group that was cancelled while a task of its raised tells of the task alone.
@@ -59,15 +59,17 @@ class Sweeper:
 
     async def _once(self) -> None:
         schedule = self.sweep.schedule
-        if not await schedule.intact():
+        intact_for = await schedule.intact_for()
+        if intact_for is None:
             # Marked first: another loss during the pass shows, too.
             await schedule.mark()
             self.sweep.refills.forget()  # what they had parked is lost, too
-            self._hurried_until = self.clock() + round(self.pace.hurry * 1000)
+            intact_for = 0.0
             detail = "Redis is new, or lost what it held: sweeping at once"
             log.warning("schedule.unmarked", extra={"detail": detail})
         now = self.clock()
-        hurry = now < self._hurried_until
+        # The schedule knows since when: whoever sweeps hurries, were it to begin only now.
+        hurry = intact_for < self.pace.hurry
         if hurry or now >= self._next:
             grace = 0 if hurry else round(self.pace.grace * 1000)
             parked = await self.sweep(now - grace, hurry=hurry)

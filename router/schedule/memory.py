@@ -64,7 +64,7 @@ class MemorySchedule:
         self._queues: dict[DestinationKey, dict[str, _Entry]] = defaultdict(dict)
         self._doors: dict[DestinationKey, int] = {}
         self._backoff: dict[DestinationKey, Backoff] = {}
-        self._marked = False
+        self._marked: int | None = None
         self._turn = ("", 0)
 
     async def park(self, entries: Sequence[Parked]) -> list[ParkResult]:
@@ -133,11 +133,11 @@ class MemorySchedule:
         leased = sum(entry.score % 1 != 0 and entry.score > self._now() for entry in entries)
         return ScheduleStats(len(entries), self._bytes(), leased)
 
-    async def intact(self) -> bool:
-        return self._marked
+    async def intact_for(self) -> float | None:
+        return None if self._marked is None else (self._now() - self._marked) / 1000
 
     async def mark(self) -> None:
-        self._marked = True
+        self._marked = self._now()
 
     async def turn(self, owner: str, seconds: float) -> bool:
         holder, until = self._turn
@@ -154,7 +154,7 @@ class MemorySchedule:
         self._queues.clear()
         self._doors.clear()
         self._backoff.clear()
-        self._marked = False
+        self._marked = None
         self._turn = ("", 0)
 
     def _park(self, entry: Parked) -> ParkResult:

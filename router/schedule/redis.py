@@ -164,8 +164,7 @@ class RedisSchedule:
         looks = [self._look(shard, limit.get(shard, 1)) for shard in shards]
         packed = b"".join((self._time.packed, *looks))
         replies = await self._pipe.send(Request(packed, 1 + len(looks)))
-        seconds, micros = checked(replies[0])
-        now = int(seconds) * 1000 + int(micros) // 1000
+        now = _ms(checked(replies[0]))
         # Mostly all are empty, and this is what an idle worker does.
         return Look(now, [due for heads in replies[1:] if heads for due in _due(checked(heads))])
 
@@ -220,11 +219,16 @@ class RedisSchedule:
         )
         return ScheduleStats(sum(replies[::2]), await self._read_total(), sum(leased))
 
-    async def intact(self) -> bool:
-        return bool(await self._pipe.call("EXISTS", self._sentinel))
+    async def intact_for(self) -> float | None:
+        marked = await self._pipe.call("GET", self._sentinel)
+        return None if marked is None else (await self._now() - int(marked)) / 1000
 
     async def mark(self) -> None:
-        await self._pipe.call("SET", self._sentinel, "1")
+        await self._pipe.call("SET", self._sentinel, str(await self._now()))
+
+    async def _now(self) -> int:
+        (told,) = await self._pipe.send(self._time)
+        return _ms(checked(told))
 
     async def turn(self, owner: str, seconds: float) -> bool:
         """By the server's own clock, which tests don't set."""
@@ -330,6 +334,12 @@ def _claimed(destination: DestinationKey, token: str, pairs: list[bytes]) -> Ite
             log.exception("schedule.undecodable", extra=extra)
         else:
             yield Claimed(lease, delivery)
+
+
+def _ms(told: Reply) -> int:
+    """Of what TIME says."""
+    seconds, micros = told
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _due(heads: list[bytes]) -> Iterator[Due]:

@@ -453,11 +453,12 @@ async def test_has_nothing_once_all_is_lost(world: World) -> None:
 
 
 async def test_a_loss_of_everything_shows_once_it_was_marked(world: World) -> None:
-    assert not await world.schedule.intact()
+    assert await world.schedule.intact_for() is None
     await world.schedule.mark()
-    assert await world.schedule.intact()
+    await world.advance(1_500)
+    assert await world.schedule.intact_for() == 1.5
     await world.lose_everything()
-    assert not await world.schedule.intact()
+    assert await world.schedule.intact_for() is None
 
 
 async def test_one_sweeps_at_a_time(world: World) -> None:

@@ -1,6 +1,8 @@
 """What sweep decides by itself; `tests/test_storms.py` has the order of its steps."""
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,20 +14,29 @@ from event_router.consumers.memory import MemoryBroker
 from event_router.consumers.ports import Parked, due_since
 from event_router.router.decisions.delays import FixedDelays
 from event_router.router.decisions.retry import RetryPolicy
-from event_router.router.hops.orphans import SweepCounts, SweepPace, next_attempt
+from event_router.router.hops.orphans import (
+    TURN,
+    Orphans,
+    SweepCounts,
+    SweepPace,
+    next_attempt,
+)
 from event_router.router.hops.progress import passed, progress_of, reached, shrunk
 from event_router.router.hops.sweep import Sweep
 from event_router.router.hops.sweeper import Sweeper
 from event_router.router.schedule.layout import Bounds
+from event_router.router.schedule.memory import MemorySchedule
 from event_router.router.store.log_ports import DeliveryRef, Unsettled
 from event_router.router.store.memory_log import MemoryLog
 from event_router.schemas.attempt import AttemptHead
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.errors import Answer, Unavailable
 from event_router.schemas.record import Record
+from event_router.schemas.topics import Topics
 from tests.contracts.schedules import delivery
 from tests.loop import Life, Receiver, World, destination, unavailable
 from tests.virtual_time import BEGIN, run_virtually, virtual_clock
+from tests.waiting import until
 
 POLICY = RetryPolicy(FixedDelays((60.0, 600.0)), limit=2, max_age=10**9)
 P0, P1 = ("t", 0), ("t", 1)
@@ -365,22 +376,86 @@ def test_ten_times_as_many_without_room_cost_no_more_each() -> None:
 class _Stubborn:
     """Tells of trouble, as clients do that are cancelled while they connect."""
 
-    async def intact(self) -> bool:
+    async def intact_for(self) -> float | None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise Unavailable("kafka_unreachable", "cancelled") from None
-        return True
+        return 0.0
 
     async def run(self) -> None:
         await asyncio.Event().wait()
 
+    keep_turn = run
+
 
 async def test_it_ends_when_it_is_cancelled_in_the_middle_of_trouble() -> None:
-    sweep: Any = SimpleNamespace(schedule=_Stubborn(), refills=_Stubborn())
+    sweep: Any = SimpleNamespace(schedule=_Stubborn(), refills=_Stubborn(), orphans=_Stubborn())
     running = asyncio.create_task(Sweeper(sweep, lambda: 0).run())
     await asyncio.sleep(0.01)
     running.cancel()
     async with asyncio.timeout(5):
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+class _Passes:
+    """A sweep that notes how each pass was called."""
+
+    def __init__(self, schedule: MemorySchedule) -> None:
+        self.schedule = schedule
+        self.hurried: list[bool] = []
+        self.refills = self.orphans = self
+
+    async def __call__(self, _before: int, *, hurry: bool) -> int:
+        self.hurried.append(hurry)
+        return 0
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    keep_turn = run
+
+
+async def _first_pass(schedule: MemorySchedule) -> bool:
+    """Of a process that has just started: does it hurry?"""
+    passes: Any = _Passes(schedule)
+    running = asyncio.create_task(Sweeper(passes, virtual_clock).run())
+    await until(lambda: bool(passes.hurried))
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    return bool(passes.hurried[0])
+
+
+async def test_whoever_sweeps_after_a_loss_hurries_even_when_another_one_had_noticed_it() -> None:
+    now = [0]
+    schedule = MemorySchedule(Topics(), Bounds(1 << 20, 1 << 20), clock=lambda: now[0])
+    assert await _first_pass(schedule)
+    now[0] += 100_000
+    assert await _first_pass(schedule)
+    now[0] += 100_000
+    assert not await _first_pass(schedule)
+
+
+async def test_a_turn_is_kept_during_a_long_look_and_lapses_with_its_process() -> None:
+    now = [0]
+    schedule = MemorySchedule(Topics(), Bounds(1 << 20, 1 << 20), clock=lambda: now[0])
+
+    async def pause(seconds: float) -> None:
+        now[0] += round(seconds * 1000)
+        await asyncio.sleep(0)
+
+    one, other = (_orphans(schedule, pause) for _ in range(2))
+    assert await one.is_mine()
+    keeping = asyncio.create_task(one.keep_turn())
+    await until(lambda: now[0] > 5 * TURN * 1000)
+    assert not await other.is_mine()
+    keeping.cancel()
+    now[0] += round(TURN * 1000)
+    assert await other.is_mine()
+
+
+def _orphans(schedule: MemorySchedule, pause: Callable[[float], Awaitable[None]]) -> Orphans:
+    nothing: Any = None
+    return Orphans(Topics(), nothing, schedule, nothing, nothing, POLICY, pause=pause)
