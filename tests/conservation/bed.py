@@ -85,9 +85,7 @@ async def laid(
     their `ROUTER_`."""
     async with AsyncExitStack() as stack:
         kafka = await _own(stack, services.own_kafka)
-        second = (
-            await _own(stack, partial(services.another_broker, kafka)) if second_broker else None
-        )
+        second = await _second(stack, kafka) if second_broker else None
         redis = await _own(stack, services.own_redis)
         postgres = await _own(stack, _durable_postgres) if database == "postgres" else None
         env = _environment(kafka, redis, postgres, folder, more or {})
