@@ -35,6 +35,7 @@ from event_router.consumers.kafka_guard import (
     guard,
     vet_cluster,
 )
+from event_router.consumers.kafka_metadata import keep_learning
 from event_router.consumers.pace import Pace
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable
@@ -227,6 +228,7 @@ class Writer:
                 linger_ms=0,
                 max_batch_size=batch_bytes,
             )
+            keep_learning(producer.client)
             if config.vet:
                 guard(producer.client, config.vet)
             try:
@@ -337,7 +339,7 @@ def group_consumer(config: KafkaConfig, group: str, rebalance_timeout: float) ->
     """aiokafka's consumer as a member of `group`. It commits nothing by itself, and asks what to
     do about a partition without a commit (`lost_place`)."""
     kafka_records.read_odd_headers()
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         **config.connection(),
         group_id=group,
         enable_auto_commit=False,
@@ -349,6 +351,8 @@ def group_consumer(config: KafkaConfig, group: str, rebalance_timeout: float) ->
         rebalance_timeout_ms=int(rebalance_timeout * 1000),
         max_poll_interval_ms=LONGEST_POLL_INTERVAL,
     )
+    keep_learning(consumer._client)  # noqa: SLF001  there is no public way to its client
+    return consumer
 
 
 def pace_fetches(consumer: AIOKafkaConsumer, pace: Pace, found: Callable[[], None]) -> None:

@@ -72,6 +72,7 @@ COROUTINES: dict[Callable[..., Any], list[str]] = {
     Fetcher.fetched_records: ["self", "partitions", "timeout", "max_records"],
     AIOKafkaClient.send: ["self", "node_id", "request", "group"],
     AIOKafkaClient._get_conn: ["self", "node_id", "group", "no_hint"],
+    AIOKafkaClient._md_synchronizer: ["self"],
     AIOKafkaConsumer.commit: ["self", "offsets"],
     AIOKafkaConsumer.seek_to_beginning: ["self", "partitions"],
     AIOKafkaConsumer.beginning_offsets: ["self", "partitions"],
@@ -181,6 +182,13 @@ def test_a_fetch_that_fails_or_is_cancelled_answers_false() -> None:
     source = inspect.getsource(Fetcher._proc_fetch_request)
     assert "except asyncio.CancelledError:" in source
     assert source.count("return False") == 3
+
+
+def test_the_metadata_task_is_begun_by_its_name_and_tells_those_who_wait() -> None:
+    assert "create_task(self._md_synchronizer())" in inspect.getsource(AIOKafkaClient.bootstrap)
+    source = inspect.getsource(AIOKafkaClient._md_synchronizer)
+    assert "if self._md_update_fut is None:" in source
+    assert "self._md_update_fut.set_result(ret)" in source
 
 
 def test_records_of_another_assignment_are_not_returned() -> None:

@@ -1,0 +1,40 @@
+"""The task that learns where partitions are doesn't end."""
+
+import asyncio
+
+import pytest
+
+from event_router.consumers import kafka_metadata
+from event_router.consumers.kafka_metadata import keep_learning
+from tests.waiting import until
+
+
+class Client:
+    """As far as its task goes: it fails at first, and then runs on."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._md_update_fut: asyncio.Future[bool] | None = None
+
+    async def _md_synchronizer(self) -> None:
+        self.begun += 1
+        if self.begun == 1:
+            self._md_update_fut = asyncio.get_running_loop().create_future()
+            self._md_update_fut.set_result(True)
+            raise AssertionError("an answer that makes no sense")
+        await asyncio.Event().wait()
+
+
+async def test_it_is_begun_again_after_a_mistake_which_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kafka_metadata, "PAUSE", 0.001)
+    client = Client()
+    keep_learning(client)
+    learning = asyncio.create_task(client._md_synchronizer())
+    await until(lambda: client.begun == 2)
+    assert client._md_update_fut is None
+    assert "makes no sense" in caplog.text
+    learning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await learning
