@@ -41,7 +41,10 @@ __all__ = ["DeliveryWorker", "WorkerLimits"]
 class DeliveryWorker:
     """`done` marks records of `deliveries` as finished. `clock` gives ms since the epoch,
     `monotonic` seconds. `is_member` says whether the group can't have given us up without our
-    knowing it: only then are destinations with a limit attempted."""
+    knowing it: only then are destinations with a limit attempted.
+
+    What came here since its own partition had no leader, and that one is another worker's, goes
+    to that one through the schedule."""
 
     topics: Topics
     directory: InitVar[Directory]
@@ -64,6 +67,7 @@ class DeliveryWorker:
     turns: Turns = field(init=False)
     due: DuePull = field(init=False)
     _in_hand: dict[tuple[EntryKey, int], Job] = field(default_factory=dict)
+    _partitions: frozenset[int] = frozenset()
 
     def __post_init__(
         self,
@@ -142,6 +146,7 @@ class DeliveryWorker:
             self.room.rates.begin(self.clock())
         else:
             self.room.rates.stop()
+        self._partitions = frozenset(partitions)
         self.due.shards = frozenset(
             shard
             for shard in range(self.topics.shards)
@@ -191,15 +196,19 @@ class DeliveryWorker:
         await self.reports.few()
         deliveries = self._not_in_hand(await self._decode(records))
         admission = self.admission
-        views = await admission.views({one.head.tenant for _, one in deliveries})
-        await admission.learn({one.head.key for _, one in deliveries})
+        keys = {one.head.key for _, one in deliveries}
+        views = await admission.views({key.tenant for key in keys})
+        await admission.learn(keys)
+        strange = {key for key in keys if self.topics.partition_of(*key) not in self._partitions}
         no_room: list[Waiting] = []
         now, since = self.clock(), self.monotonic()
         for record, delivery in deliveries:
             key = delivery.head.key
             destination = views[key.tenant].destinations.get(key.destination)
             waiting = Waiting(record, delivery, since)
-            if key not in self.line and admission.may_start(key, destination, now):
+            if key in strange:
+                no_room.append(waiting)
+            elif key not in self.line and admission.may_start(key, destination, now):
                 self.attempts.start(delivery, destination, record=record)
             elif not (admission.may_wait(key, destination, now) and self.line.add(waiting)):
                 no_room.append(waiting)

@@ -216,6 +216,7 @@ class Writer:
     def __init__(self, config: KafkaConfig, producer: AIOKafkaProducer) -> None:
         self._config = config
         self._producer = producer
+        self._asked_for_leaders = -math.inf
 
     @classmethod
     async def open(cls, config: KafkaConfig, batch_bytes: int = BATCH_BYTES) -> "Writer":
@@ -256,11 +257,15 @@ class Writer:
             except TimeoutError:
                 raise kafka_errors.UnknownTopicOrPartitionError from None
 
+    def led(self, topic: str) -> list[int]:
+        """The partitions that have a leader, as far as is known."""
+        return sorted(self._producer.client.cluster.available_partitions_for_topic(topic) or ())
+
     async def write(self, topic: str, partition: int, messages: Sequence[Message]) -> list[Place]:
         """Writes as many as fit into one batch, from the first on; returns the places of these.
 
         Raises TooLarge when the broker refuses the batch for its size, Unavailable for anything
-        else; it may have been written all the same.
+        else; it may have been written all the same, but for the codes in NOTHING_SENT.
         """
         known = await self.partitions(topic)
         if partition >= known:
@@ -269,6 +274,7 @@ class Writer:
                 "kafka_unknown_partition",
                 f"topic {topic!r} has {known} partitions, and a message is for {partition}",
             )
+        self._require_leader(topic, partition)
         now = time.time_ns() // 1_000_000
         with ours(self._config, topic):
             batch = self._batch(messages, now)
@@ -281,6 +287,19 @@ class Writer:
             Place(topic, partition, offset, written)
             for offset in range(first.offset, first.offset + batch.record_count())
         ]
+
+    def _require_leader(self, topic: str, partition: int) -> None:
+        place = TopicPartition(topic, partition)
+        if self._producer.client.cluster.leader_for_partition(place) != _NOBODY:
+            return
+        now = time.monotonic()
+        if now >= self._asked_for_leaders + LEADER_PAUSE:
+            self._asked_for_leaders = now
+            self._producer.client.force_metadata_update()
+        raise Unavailable(
+            "kafka_no_leader",
+            f"{topic}/{partition} has no leader: check that all brokers run",
+        )
 
     def _batch(self, messages: Sequence[Message], now: int) -> Any:
         batch = self._producer.create_batch()
@@ -318,6 +337,9 @@ class Writer:
 
 LEAVE_PATIENCE = 5.0  # seconds
 METADATA_PATIENCE = 3.0  # seconds until a topic that isn't found counts as unknown
+LEADER_PAUSE = 0.5  # seconds between questions whether there is a leader by now
+NOTHING_SENT = frozenset({"kafka_unknown_topic", "kafka_unknown_partition", "kafka_no_leader"})
+_NOBODY = -1
 
 Moved = Callable[[frozenset[Partition]], Awaitable[None]]
 

@@ -3,6 +3,10 @@
 Each partition has a lane with one batch in flight; what is sent meanwhile gathers and goes with
 the next one. So single messages of many callers share batches without waiting for company, and a
 partition without a leader holds up no other.
+
+What may go anywhere changes over to the lane of a partition that has a leader. A batch in flight
+does so as soon as Kafka says that its partition has none, not before: it may have been written, and
+then is written twice.
 """
 
 import asyncio
@@ -16,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from event_router.consumers.deadlines import Deadlines
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import KafkaConfig, Writer, wire_size
+from event_router.consumers.kafka import NOTHING_SENT, KafkaConfig, Writer, wire_size
 from event_router.consumers.murmur2 import partition_of_key
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
 from event_router.schemas.errors import TooLarge, Unavailable
@@ -27,14 +31,15 @@ log = logging.getLogger(__name__)
 DEPENDENCY = "kafka producer"
 BATCH_RECORDS = 2000
 LATE = 5.0  # seconds without acknowledgement until the role isn't ready
+LOOK = 1.0  # seconds between looks whether the partition of a batch in flight has a leader
 GRACE = 3.0  # seconds for batches in flight when a writer is closed
-_NOTHING_SENT = frozenset({"kafka_unknown_topic", "kafka_unknown_partition"})
 
 
 class BatchWriter(Protocol):
     """What the producer needs of `kafka.Writer`."""
 
     async def partitions(self, topic: str) -> int: ...
+    def led(self, topic: str) -> list[int]: ...
     async def write(
         self, topic: str, partition: int, messages: Sequence[Message]
     ) -> list[Place]: ...
@@ -173,6 +178,8 @@ class KafkaProducer:
                 lane.refused(entries, refusal)
             except Unavailable as trouble:
                 lane.put_back(entries)
+                if trouble.code == "kafka_no_leader" and self._emptied(lane):
+                    continue
                 for entry in entries:
                     entry.call.trouble = trouble
                 self._troubles.add(lane.name, str(trouble))
@@ -187,22 +194,54 @@ class KafkaProducer:
                 pause = FIRST_PAUSE
         self._troubles.over(lane.name)  # nobody waits for it any more
 
+    def _emptied(self, lane: "_Lane") -> bool:
+        """Moves what may go anywhere to partitions with a leader; whether nothing is left."""
+        led = self._writer.led(lane.topic) if self._writer else []
+        if not led:
+            return False
+        other = self._lane(lane.topic, led[lane.partition % len(led)])
+        moved = lane.take_movable()
+        if moved:
+            other.waiting.extend(moved)
+            self._start(other)
+            if not lane.is_deserted:
+                log.warning("producer.no_leader", extra={"lane": lane.name, "to": other.name})
+                lane.is_deserted = True
+        return not lane.waiting
+
     async def _write(self, lane: "_Lane", messages: list[Message]) -> list[Place]:
-        detail = f"no acknowledgement for {LATE:.0f} s from {self._config.bootstrap}"
-        late = asyncio.get_running_loop().call_later(LATE, self._troubles.add, lane.name, detail)
+        lane.look = asyncio.get_running_loop().call_later(LOOK, self._look, lane, LOOK)
         try:
             writer = await self._current()
             try:
-                return await writer.write(lane.topic, lane.partition, messages)
+                async with asyncio.timeout(None) as patience:
+                    if any(message.anywhere for message in messages):
+                        lane.flight = _Flight(writer, patience)
+                    return await writer.write(lane.topic, lane.partition, messages)
             except Unavailable as trouble:
-                if trouble.code not in _NOTHING_SENT:
+                if trouble.code not in NOTHING_SENT:
                     self._discard(writer)
                 raise
             except TooLarge:
                 self._discard(writer)
                 raise
+            except TimeoutError:
+                self._discard(writer)
+                raise Unavailable("kafka_no_leader", f"{lane.name} lost its leader") from None
         finally:
-            late.cancel()
+            lane.look.cancel()
+            lane.flight = None
+
+    def _look(self, lane: "_Lane", passed: float) -> None:
+        """At a batch in flight, after so many seconds."""
+        if passed >= LATE:
+            detail = f"no acknowledgement for {LATE:.0f} s from {self._config.bootstrap}"
+            self._troubles.add(lane.name, detail)
+        loop = asyncio.get_running_loop()
+        if lane.flight and lane.flight.is_lost(lane):
+            lane.flight.patience.reschedule(loop.time())
+        else:
+            lane.look = loop.call_later(LOOK, self._look, lane, passed + LOOK)
 
     async def _current(self) -> BatchWriter:
         if self._writer is None:
@@ -262,6 +301,18 @@ class _Entry(NamedTuple):
     message: Message
 
 
+class _Flight(NamedTuple):
+    """A batch on its way, which may go another one; the way to give it up."""
+
+    writer: BatchWriter
+    patience: asyncio.Timeout
+
+    def is_lost(self, lane: "_Lane") -> bool:
+        """Others of the topic have a leader, and this partition has none."""
+        led = self.writer.led(lane.topic)
+        return bool(led) and lane.partition not in led
+
+
 class _Lane:
     """The messages for one partition that are not acknowledged."""
 
@@ -271,6 +322,9 @@ class _Lane:
         self.name = f"{topic}/{partition}"
         self.waiting: deque[_Entry] = deque()
         self.task: asyncio.Task[None] | None = None
+        self.flight: _Flight | None = None
+        self.look: asyncio.TimerHandle
+        self.is_deserted = False  # what may go elsewhere does
         self._alone = 0  # so many from the head on go one by one, to find the one too large
 
     def take(self) -> list[_Entry]:
@@ -290,10 +344,19 @@ class _Lane:
     def put_back(self, entries: Sequence[_Entry]) -> None:
         self.waiting.extendleft(reversed(entries))
 
+    def take_movable(self) -> list[_Entry]:
+        """Those that may go anywhere."""
+        entries, self.waiting, self._alone = self.waiting, deque(), 0
+        for entry in entries:
+            if not entry.message.anywhere:
+                self.waiting.append(entry)
+        return [entry for entry in entries if entry.message.anywhere]
+
     def acknowledged(self, entries: Sequence[_Entry], places: Sequence[Place]) -> None:
         """The first ones have their places; the others wait on."""
         self.put_back(entries[len(places) :])
         self._alone = max(0, self._alone - len(places))
+        self.is_deserted = False
         for entry, place in zip(entries, places, strict=False):
             entry.call.settle(entry.slot, place)
 

@@ -38,13 +38,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One message to write. Without a `partition` the key's hash picks one."""
+    """One message to write. Without a `partition` the key's hash picks one. `anywhere`: while that
+    one has no leader, another one will do."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers
     partition: int | None = None
+    anywhere: bool = False
 
 
 class Place(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -1,6 +1,8 @@
 """How deliveries, attempts and dead records travel: the payload verbatim, one `head` header.
 
 The schedule stores the same two, as one string: the head's length in four bytes, head, payload.
+No order is promised, so each goes to another partition while its own has no leader.
+
 Reading raises Undecodable and nothing else; UnknownVersion, which is one, says that a newer release
 wrote it. A field that a newer release added to a head we can read stays in it.
 """
@@ -46,6 +48,7 @@ def delivery_message(delivery: Delivery, topics: Topics) -> Message:
         value=delivery.data,
         headers=((HEAD, _encode(head)),),
         partition=topics.partition_of(head.tenant, head.destination),
+        anywhere=True,
     )
 
 
@@ -64,6 +67,7 @@ def attempt_message(attempt: Attempt, topics: Topics) -> Message:
         value=attempt.data,
         headers=((HEAD, _encode(attempt.head)),),
         partition=topics.partition_of(delivery.tenant, delivery.destination),
+        anywhere=True,
     )
 
 
@@ -73,6 +77,7 @@ def routed_message(routed: Routed, topics: Topics) -> Message:
         key=routed.event.encode(),
         value=b"",
         headers=((HEAD, _encode(routed)),),
+        anywhere=True,
     )
 
 
@@ -84,7 +89,11 @@ def read_outcome(record: Record) -> Attempt | Routed:
 
 def dead_message(dead: Dead, topics: Topics) -> Message:
     return Message(
-        topic=topics.dead, key=dead.key, value=dead.value, headers=((HEAD, _encode(dead.head)),)
+        topic=topics.dead,
+        key=dead.key,
+        value=dead.value,
+        headers=((HEAD, _encode(dead.head)),),
+        anywhere=True,
     )
 
 

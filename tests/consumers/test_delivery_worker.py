@@ -149,6 +149,21 @@ async def test_an_attempt_that_takes_long_holds_no_offset_and_is_made_once() -> 
     assert await entries(world) == 0
 
 
+async def test_what_came_to_another_workers_partition_goes_to_its_own_worker() -> None:
+    world = World(fast_clock)
+    world.directory.put(destination("d"))
+    home = world.topics.partition_of("acme", "d")
+    async with working(world) as here, working(world) as there:
+        here.assigned([one for one in range(world.topics.partitions) if one != home])
+        there.assigned([home])
+        await here.take(await records(world, delivery()))
+        assert unfinished(world) == 0
+        await until(lambda: len(attempts(world)) == 1)
+        assert (here.counts.delivered, there.counts.delivered) == (0, 1)
+    assert world.receiver.received["d", "e1"] == 1
+    assert await entries(world) == 0
+
+
 async def test_a_lease_is_renewed_for_as_long_as_the_attempt_runs() -> None:
     world = World(now_ms)
     world.directory.put(destination("d"))

@@ -21,6 +21,10 @@ def message(value: bytes = b"v", partition: int | None = 0, topic: str = "t") ->
     return Message(topic, None, value, (), partition)
 
 
+def movable(partition: int) -> Message:
+    return Message("t", None, b"v", (), partition, anywhere=True)
+
+
 class Broker:
     """Stands for Kafka: what was written to it, and what it does to writes."""
 
@@ -30,6 +34,7 @@ class Broker:
         self.closed = 0
         self.failures: dict[int, list[EventRouterError]] = {}
         self.stuck: set[int] = set()
+        self.leaderless: set[int] = set()
         self.released = asyncio.Event()
         self.fits = 1_000
 
@@ -40,7 +45,12 @@ class Broker:
     async def partitions(self, topic: str) -> int:
         return 4
 
+    def led(self, topic: str) -> list[int]:
+        return [partition for partition in range(4) if partition not in self.leaderless]
+
     async def write(self, topic: str, partition: int, messages: Sequence[Message]) -> list[Place]:
+        if partition in self.leaderless and partition not in self.stuck:
+            raise Unavailable("kafka_no_leader", f"{partition}")
         if self.failures.get(partition):
             raise self.failures[partition].pop(0)
         taken = messages[: self.fits]
@@ -109,6 +119,58 @@ async def test_a_partition_that_hangs_holds_up_no_other(
         assert await producer.send([message(partition=1)]) == [Place("t", 1, 0, 0)]
         assert not stuck.done()
         broker.released.set()
+
+
+async def test_what_may_go_anywhere_goes_where_there_is_a_leader(
+    producer: KafkaProducer, broker: Broker, health: Health
+) -> None:
+    broker.leaderless = {0, 1}
+    places = await producer.send([movable(0), movable(1), movable(2)])
+    assert {place.partition for place in places if isinstance(place, Place)} <= {2, 3}
+    assert sum(len(values) for _, values in broker.written) == 3
+    assert not health.troubles
+    broker.leaderless.clear()
+    assert await producer.send([movable(0)]) == [Place("t", 0, 0, 0)]
+
+
+async def test_what_belongs_to_a_partition_waits_for_its_leader(
+    producer: KafkaProducer, broker: Broker, health: Health
+) -> None:
+    broker.leaderless = {0}
+    async with asyncio.TaskGroup() as senders:
+        bound = senders.create_task(producer.send([message(partition=0)]))
+        assert (await producer.send([movable(0)]))[0] != Place("t", 0, 0, 0)
+        await until(lambda: DEPENDENCY in health.troubles)
+        assert not bound.done()
+        broker.leaderless.clear()
+    assert bound.result() == [Place("t", 0, 0, 0)]
+
+
+async def test_a_batch_in_flight_is_given_up_when_its_leader_is_lost(
+    producer: KafkaProducer, broker: Broker
+) -> None:
+    broker.stuck.add(0)
+    async with asyncio.TaskGroup() as senders:
+        sending = senders.create_task(producer.send([movable(0)]))
+        await until(lambda: bool(broker.written))
+        broker.leaderless = {0}
+        broker.stuck.clear()
+    assert sending.result() != [Place("t", 0, 0, 0)]
+    assert broker.opened == 2
+
+
+async def test_a_batch_in_flight_is_left_alone_while_no_partition_has_a_leader(
+    producer: KafkaProducer, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("event_router.consumers.producer.LOOK", 0.01)
+    broker.stuck.add(0)
+    broker.leaderless = {0, 1, 2, 3}
+    async with asyncio.TaskGroup() as senders:
+        sending = senders.create_task(producer.send([movable(0)]))
+        await asyncio.sleep(0.1)
+        broker.released.set()
+    assert sending.result() == [Place("t", 0, 0, 0)]
+    assert broker.opened == 1
 
 
 async def test_only_what_is_not_acknowledged_is_sent_again(
