@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,7 +18,12 @@ from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.kafka import KafkaConfig, OutOfRange, Reader
 from event_router.consumers.pace import Pace
 from event_router.consumers.patience import FIRST_PAUSE, persist
-from event_router.consumers.watermark import Partition, Watermarks
+from event_router.consumers.watermark import (
+    NOT_COMMITTED,
+    CommitDelay,
+    Partition,
+    Watermarks,
+)
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 
@@ -117,6 +123,7 @@ class Subscription:
         self._group = group
         self._reader: Reader
         self._marks = Watermarks[Record]()
+        self._commits = CommitDelay()
         self._state = _State()
         self._paused: set[Partition] = set()
         self._wide: set[Partition] = set()
@@ -274,7 +281,7 @@ class Subscription:
         for partition, some in fetched.items():
             if self._marks.read(partition, some):
                 log.warning("topic.recreated", extra={"topic": partition[0]})
-            records += some
+            records += self._marks.to_do(partition, some)
         self._pause_wide()
         return records
 
@@ -325,22 +332,29 @@ class Subscription:
             self._health.up(name)
 
     def _pause_wide(self) -> None:
-        wide = self._marks.wider_than(self.reading.window) - self._wide
+        wide = self._to_hold() - self._wide
         if wide:
             self._wide |= wide
             self._reader.pause(wide)
 
     def _resume_narrow(self) -> None:
-        narrow = self._wide - self._marks.wider_than(self.reading.window)
+        narrow = self._wide - self._to_hold()
         if narrow:
             self._wide -= narrow
             self._reader.resume(narrow - self._paused)
+
+    def _to_hold(self) -> AbstractSet[Partition]:
+        """Those with a wide window; all while nothing can be committed."""
+        if self._commits.is_long(time.monotonic()):
+            return self._marks.partitions
+        return self._marks.wider_than(self.reading.window)
 
     # Partitions come and go
 
     async def _on_assigned(self, partitions: frozenset[Partition]) -> None:
         log.info("partitions.assigned", extra={"group": self._group, "count": len(partitions)})
         self._marks.assign(partitions)
+        self._commits.end()
         self._paused.clear()
         self._wide.clear()
         self._rewind = False
@@ -403,6 +417,7 @@ class Subscription:
                 await asyncio.sleep(self.reading.commit_every)
                 await self._pass_empty_offsets()
                 await self._commit()
+                self._tell_of_commits()
                 if time.monotonic() - probed >= PROBE:
                     await self._probe()
                     probed = time.monotonic()
@@ -413,12 +428,21 @@ class Subscription:
         positions = self._marks.to_commit()
         if not positions:
             return
+        self._commits.begin(time.monotonic())
         try:
             await self._reader.commit(positions, COMMIT_PATIENCE)
         except Unavailable as trouble:  # the next commit says the same and more
             log.info("commit.failed", extra={"group": self._group, "detail": str(trouble)})
         else:
             self._marks.committed(positions)
+            self._commits.end()
+            self._resume_narrow()
+
+    def _tell_of_commits(self) -> None:
+        if self._commits.is_long(time.monotonic()):
+            self._health.down("kafka commits", NOT_COMMITTED)
+        else:
+            self._health.up("kafka commits")
 
     async def _pass_empty_offsets(self) -> None:
         """Offsets at the end that hold no records, as transactions leave, are no lag."""

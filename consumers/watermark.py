@@ -6,6 +6,7 @@ Pure. `subscribe()` and the Faust transport both commit what stands here, and no
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 
@@ -18,11 +19,39 @@ class Read(Protocol):
     def partition(self) -> int: ...
     @property
     def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
 
 
 R = TypeVar("R", bound=Read)
 Partition = tuple[str, int]
 _partition_of = attrgetter("topic", "partition")
+_NONE: Mapping[int, int] = MappingProxyType({})
+
+
+NOT_COMMITTED = "the group's coordinator takes no commits: check that all brokers run"
+
+
+class CommitDelay:
+    """For how long a commit doesn't get through. What is read meanwhile would be done again by
+    whoever has the partition next, so then nothing is."""
+
+    PATIENCE = 2.0  # seconds
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def begin(self, now: float) -> None:
+        """A commit is tried, for the first time or again; `now` in seconds."""
+        if self._since is None:
+            self._since = now
+
+    def end(self) -> None:
+        """It was taken, or the partitions are gone."""
+        self._since = None
+
+    def is_long(self, now: float) -> bool:
+        return self._since is not None and now - self._since >= self.PATIENCE
 
 
 class Watermark(Generic[R]):
@@ -31,13 +60,19 @@ class Watermark(Generic[R]):
 
     Done is who was read: a record counts by identity. So one that was read before the partition
     was lost, or before its topic was recreated, never finishes the one that now has its offset.
+
+    `finished` are offsets, with their records' timestamps, that were done before the partition went
+    and came back, and could not be committed: they are done as soon as they are read.
     """
 
-    __slots__ = ("_next", "_unfinished")
+    __slots__ = ("_finished", "_next", "_recognised", "_uncommitted", "_unfinished")
 
-    def __init__(self) -> None:
+    def __init__(self, finished: Mapping[int, int] = _NONE) -> None:
         self._unfinished: dict[int, R] = {}
         self._next: int | None = None
+        self._uncommitted: dict[int, int] = {}
+        self._finished = dict(finished)
+        self._recognised = False
 
     def read(self, records: Sequence[R]) -> bool:
         """Adds records of one fetch. True when they begin anew: an offset at or below one read
@@ -47,9 +82,43 @@ class Watermark(Generic[R]):
         anew = self._next is not None and records[0].offset < self._next
         if anew:
             self._unfinished.clear()
+            self._uncommitted.clear()
         self._unfinished.update({record.offset: record for record in records})
+        self._uncommitted.update({record.offset: record.timestamp for record in records})
         self._next = records[-1].offset + 1
+        self._recognised = bool(self._finished) and self._recognise(records)
         return anew
+
+    def _recognise(self, records: Sequence[R]) -> bool:
+        known = self._finished
+        same = all(known.get(one.offset, one.timestamp) == one.timestamp for one in records)
+        if not same or records[0].offset > max(known):
+            known.clear()  # of a former topic, or committed by somebody else
+            return False
+        found = [one.offset for one in records if known.pop(one.offset, None) is not None]
+        for offset in found:
+            del self._unfinished[offset]
+        return bool(found)
+
+    def to_do(self, records: Sequence[R]) -> Sequence[R]:
+        """Of those just read, without what was finished before."""
+        return [one for one in records if self.holds(one)] if self._recognised else records
+
+    def committed(self, position: int) -> None:
+        """Below `position` nothing will be read again."""
+        if self._next is None or position >= self._next:
+            self._uncommitted.clear()
+        else:
+            left = self._uncommitted.items()
+            self._uncommitted = {offset: at for offset, at in left if offset >= position}
+
+    @property
+    def finished(self) -> dict[int, int]:
+        """What is done and not committed, as `__init__` takes it."""
+        done = {
+            offset: at for offset, at in self._uncommitted.items() if offset not in self._unfinished
+        }
+        return self._finished | done
 
     def skip_to(self, offset: int) -> None:
         """Offsets below `offset` that weren't read never will be: they hold no records."""
@@ -95,22 +164,26 @@ class Watermark(Generic[R]):
 
 
 class Watermarks(Generic[R]):
-    """Those of every partition that is assigned now."""
+    """Those of every partition that is assigned now. What was done in one that went, and could not
+    be committed, is remembered until it comes back."""
 
     def __init__(self) -> None:
         self._marks: dict[Partition, Watermark[R]] = {}
+        self._finished: dict[Partition, dict[int, int]] = {}
         self._committed: dict[Partition, int] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Partitions that are assigned from now on, each with a watermark of its own."""
         for partition in partitions:
-            self._marks[partition] = Watermark()
+            self._marks[partition] = Watermark(self._finished.pop(partition, _NONE))
             self._committed.pop(partition, None)
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
-            self._marks.pop(partition, None)
+            mark = self._marks.pop(partition, None)
             self._committed.pop(partition, None)
+            if mark is not None and mark.finished:
+                self._finished[partition] = mark.finished
 
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._marks
@@ -133,6 +206,11 @@ class Watermarks(Generic[R]):
             return False
         self._committed.pop(partition, None)
         return True
+
+    def to_do(self, partition: Partition, records: Sequence[R]) -> Sequence[R]:
+        """As `Watermark.to_do`; all of a partition that isn't assigned."""
+        mark = self._marks.get(partition)
+        return records if mark is None else mark.to_do(records)
 
     def done(self, records: Iterable[R]) -> int:
         """As `Watermark.done`, for records of any partitions; cheapest with neighbours of one."""
@@ -166,10 +244,7 @@ class Watermarks(Generic[R]):
 
     def committed(self, positions: Mapping[Partition, int]) -> None:
         """Kafka has taken these."""
-        self._committed.update(
-            {
-                partition: position
-                for partition, position in positions.items()
-                if partition in self._marks
-            }
-        )
+        for partition, position in positions.items():
+            if partition in self._marks:
+                self._committed[partition] = position
+                self._marks[partition].committed(position)

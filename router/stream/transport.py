@@ -21,7 +21,12 @@ from faust.types import TP, ConsumerMessage
 from event_router.consumers.kafka import lost_place, ours
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Gap
-from event_router.consumers.watermark import Partition, Watermarks
+from event_router.consumers.watermark import (
+    NOT_COMMITTED,
+    CommitDelay,
+    Partition,
+    Watermarks,
+)
 from event_router.router.stream import batch
 from event_router.router.stream.batch import Batch
 from event_router.router.stream.fetch import Fetched, FetchService, Reading
@@ -37,6 +42,7 @@ KAFKA = "kafka reads"
 GROUP = "kafka group"
 TOPICS = "kafka topics"
 FETCH = "kafka fetch"
+COMMITS = "kafka commits"
 
 
 class StreamConsumer(driver.Consumer):
@@ -52,6 +58,7 @@ class StreamConsumer(driver.Consumer):
         self._queued: dict[str, Batch] = {}
         self._bytes: Counter[str] = Counter()
         self._one_commit = asyncio.Lock()
+        self._commits = CommitDelay()
         self.wanted: frozenset[str] = frozenset()
         self._joined = False
         self._closing = False
@@ -101,7 +108,10 @@ class StreamConsumer(driver.Consumer):
             await persist("note of a gap", lambda: note(gap), self.reading.health)
 
     def held(self) -> frozenset[Partition]:
-        """Partitions whose window is as wide as it may be, or whose topic holds enough bytes."""
+        """Partitions whose window is as wide as it may be, or whose topic holds enough bytes; all
+        while nothing can be committed."""
+        if self._commits.is_long(time.monotonic()):
+            return self.marks.partitions
         full = {topic for topic, held in self._bytes.items() if held >= self.reading.held_bytes}
         held = self.marks.wider_than(self.reading.window)
         if full:
@@ -117,21 +127,24 @@ class StreamConsumer(driver.Consumer):
         topics: dict[str, list[Record]] = {}
         for partition, raw in fetched.records.items():
             records = [_record(one) for one in raw]
-            self._track(partition, records)
-            topics.setdefault(partition.topic, []).extend(records)
+            to_do = self._track(partition, records)
+            topics.setdefault(partition.topic, []).extend(to_do)
         for topic, records in topics.items():
             for start in range(0, len(records), batch.LARGEST_BATCH):
                 await self._hand_on(
                     topic, records[start : start + batch.LARGEST_BATCH], fetched.generation
                 )
 
-    def _track(self, partition: TP, records: Sequence[Record]) -> None:
-        self._bytes[partition.topic] += sum(map(_size, records))
+    def _track(self, partition: TP, records: Sequence[Record]) -> Sequence[Record]:
+        """Those that are to be done."""
         if self.marks.read(partition, records):
             log.warning(
                 "stream.topic_recreated",
                 extra={"topic": partition.topic, "partition": partition.partition},
             )
+        to_do = self.marks.to_do(partition, records)
+        self._bytes[partition.topic] += sum(map(_size, to_do))
+        return to_do
 
     async def _hand_on(self, topic: str, records: Sequence[Record], generation: int) -> None:
         if not self.flow_active or generation != self.app.consumer_generation_id:
@@ -165,9 +178,15 @@ class StreamConsumer(driver.Consumer):
         async with self._one_commit:
             self._skip_what_holds_no_records()
             positions = self.marks.to_commit()
-            if not positions or not await self._commit(positions):
+            if not positions:
+                return False
+            self._commits.begin(time.monotonic())
+            if not await self._commit(positions):
                 return False
             self.marks.committed(positions)
+            self._commits.end()
+            if self._thread.holding:
+                self._thread.news.set()
             return True
 
     def _skip_what_holds_no_records(self) -> None:
@@ -229,6 +248,7 @@ class StreamConsumer(driver.Consumer):
         if self.marks.partitions:
             log.info("stream.let_go", extra={"cancelled": late, "unfinished": repeated})
         self.marks.revoke(self.marks.partitions)
+        self._commits.end()
         self._bytes.clear()
 
     def _withdraw(self) -> None:
@@ -248,6 +268,7 @@ class StreamConsumer(driver.Consumer):
         """
         self._tell(KAFKA, self._silence())
         self._tell(GROUP, self._thread.refusal())
+        self._tell(COMMITS, NOT_COMMITTED if self._commits.is_long(time.monotonic()) else "")
         missing = self._thread.missing_topics()
         self._tell(TOPICS, f"not there, make them with `router init`: {missing}" if missing else "")
 

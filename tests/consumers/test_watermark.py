@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from event_router.consumers.watermark import Watermark, Watermarks
+from event_router.consumers.watermark import CommitDelay, Watermark, Watermarks
 from event_router.schemas.record import Record
 
 
@@ -123,6 +123,78 @@ def test_a_window_wider_than_the_span_is_named_until_it_closes() -> None:
     assert marks.wider_than(1000) == {("t", 0)}
     marks.done(batch[:1])
     assert marks.wider_than(1000) == set()
+
+
+def reassigned(marks: Watermarks[Record]) -> None:
+    marks.revoke([("t", 0)])
+    marks.assign([("t", 0)])
+
+
+def test_what_was_done_and_could_not_be_committed_is_known_when_it_comes_again() -> None:
+    marks = Watermarks[Record]()
+    marks.assign([("t", 0)])
+    before = records(0, 1, 2, 3)
+    marks.read(("t", 0), before)
+    marks.done([before[0], before[2], before[3]])
+    marks.committed({("t", 0): 1})
+    reassigned(marks)
+    again = records(1, 2, 3, 4)
+    marks.read(("t", 0), again)
+    assert marks.to_do(("t", 0), again) == [again[0], again[3]]
+    assert marks.to_commit() == {("t", 0): 1}
+    marks.done([again[0]])
+    assert marks.to_commit() == {("t", 0): 4}
+
+
+def test_it_is_known_after_several_assignments_and_however_little_was_read_in_between() -> None:
+    marks = Watermarks[Record]()
+    marks.assign([("t", 0)])
+    before = records(0, 1, 2)
+    marks.read(("t", 0), before)
+    marks.done(before)
+    reassigned(marks)
+    marks.read(("t", 0), records(0))
+    reassigned(marks)
+    again = records(0, 1, 2)
+    marks.read(("t", 0), again)
+    assert marks.to_do(("t", 0), again) == []
+
+
+def test_what_was_committed_is_not_known_any_more() -> None:
+    marks = Watermarks[Record]()
+    marks.assign([("t", 0)])
+    before = records(0, 1)
+    marks.read(("t", 0), before)
+    marks.done(before)
+    marks.committed({("t", 0): 2})
+    reassigned(marks)
+    again = records(0, 1)
+    marks.read(("t", 0), again)
+    assert marks.to_do(("t", 0), again) == again
+
+
+def test_a_recreated_topic_is_told_by_its_timestamps_and_nothing_of_it_counts_as_done() -> None:
+    marks = Watermarks[Record]()
+    marks.assign([("t", 0)])
+    before = records(0, 1)
+    marks.read(("t", 0), before)
+    marks.done(before)
+    reassigned(marks)
+    other = [Record("t", 0, offset, 5, None, b"", ()) for offset in (0, 1)]
+    marks.read(("t", 0), other)
+    assert marks.to_do(("t", 0), other) == other
+    assert marks.to_commit() == {("t", 0): 0}
+
+
+def test_a_commit_is_late_from_its_first_try_until_it_is_taken() -> None:
+    delay = CommitDelay()
+    assert not delay.is_long(100.0)
+    delay.begin(100.0)
+    delay.begin(101.5)
+    assert not delay.is_long(101.9)
+    assert delay.is_long(102.0)
+    delay.end()
+    assert not delay.is_long(200.0)
 
 
 class Model(RuleBasedStateMachine):

@@ -10,6 +10,7 @@ import pytest
 from faust.types import TP
 
 from event_router.consumers.health import Health
+from event_router.consumers.watermark import CommitDelay
 from event_router.router.settings import Settings
 from event_router.router.stream import batch, transport
 from event_router.router.stream.app import stream_app
@@ -167,6 +168,30 @@ async def test_a_commit_that_kafka_refuses_is_tried_again(bench: Bench) -> None:
     bench.taken = True
     assert await bench.commit() == {PLACE: 1}
     assert await bench.commit() == {}
+
+
+async def test_what_was_finished_but_not_committed_is_not_handed_on_again(bench: Bench) -> None:
+    bench.consumer.finished((await bench.fetch(0, 1, 2))[:2])
+    bench.taken = False
+    await bench.consumer._let_go()
+    bench.taken = True
+    bench.assign(2)
+    again = await bench.fetch(0, 1, 2, 3)
+    assert [one.offset for one in again] == [2, 3]
+    assert await bench.commit() == {PLACE: 2}
+
+
+async def test_nothing_is_read_while_nothing_can_be_committed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CommitDelay, "PATIENCE", 0.0)
+    bench.consumer.finished(await bench.fetch(0))
+    bench.taken = False
+    await bench.commit()
+    assert bench.consumer.held() == {PLACE}
+    bench.taken = True
+    await bench.commit()
+    assert bench.consumer.held() == frozenset()
 
 
 async def test_lists_that_wait_are_merged_across_partitions_until_they_are_taken(
