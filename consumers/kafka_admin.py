@@ -83,20 +83,31 @@ class Admin:
     async def _leaders(self, names: set[str]) -> None:
         with ours(self._config):  # a time-out is an OSError
             async with asyncio.timeout(self._config.request_timeout):
-                while set(await self.partitions(names)) != names:  # noqa: ASYNC110  Kafka tells nobody
+                while not await self._are_led(names):  # noqa: ASYNC110  Kafka tells nobody
                     await asyncio.sleep(0.02)
 
+    async def _are_led(self, names: set[str]) -> bool:
+        return set(await self.partitions(names)) == names and not await self.leaderless(names)
+
     async def partitions(self, names: Collection[str]) -> dict[str, int]:
-        """How many partitions each has; a topic without leaders for all of them isn't in it."""
+        """How many partitions each has, with or without a leader; a topic that isn't there isn't
+        in it."""
+        described = await self._described(names)
+        return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+    async def leaderless(self, names: Collection[str]) -> list[Partition]:
+        """Partitions that have no leader."""
+        return [
+            (topic["topic"], partition["partition"])
+            for topic in await self._described(names)
+            for partition in topic["partitions"]
+            if partition["leader"] < 0
+        ]
+
+    async def _described(self, names: Collection[str]) -> list[dict[str, Any]]:
         with ours(self._config):
             described = await self._admin.describe_topics(sorted(names))
-        return {
-            topic["topic"]: len(topic["partitions"])
-            for topic in described
-            if topic["error_code"] == 0
-            and topic["partitions"]
-            and all(partition["leader"] >= 0 for partition in topic["partitions"])
-        }
+        return [topic for topic in described if topic["error_code"] == 0 and topic["partitions"]]
 
     async def topic_config(self, name: str) -> dict[str, str]:
         """The topic's configuration, with what it inherits."""

@@ -1,11 +1,12 @@
 """Is Kafka there, does it let us in, and are the topics as `router init` makes them?"""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.watermark import Partition
 from event_router.router.checks.finding import Finding, ok, problem, warning
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.topics import Topics
@@ -16,10 +17,12 @@ FOREVER = "-1"
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """Each topic that is there: its partitions, and its configuration with what it inherits."""
+    """Each topic that is there: its partitions, and its configuration with what it inherits; and
+    the partitions without a leader."""
 
     partitions: Mapping[str, int]
     configs: Mapping[str, Mapping[str, str]]
+    leaderless: Sequence[Partition] = ()
 
 
 async def examine_kafka(
@@ -69,17 +72,18 @@ def _refused(config: KafkaConfig) -> Finding:
 async def _read(admin: Admin, topics: Topics) -> TopicFacts:
     partitions = await admin.partitions(topics.all)
     configs = {topic: await admin.topic_config(topic) for topic in partitions}
-    return TopicFacts(partitions, configs)
+    return TopicFacts(partitions, configs, await admin.leaderless(topics.all))
 
 
 def judge_topics(facts: TopicFacts, topics: Topics, limits: Mapping[str, int]) -> Iterator[Finding]:
     missing = [topic for topic in topics.all if topic not in facts.partitions]
     if missing:
-        detail = f"missing, or without a leader: {', '.join(missing)}"
+        detail = f"missing: {', '.join(missing)}"
         advice = "run `router init`, and check ROUTER_NAMESPACE"
         yield problem("topics", detail, advice)
         return
     found = [
+        *_leaders(facts),
         *_partitions(facts, topics),
         *(
             finding
@@ -88,6 +92,12 @@ def judge_topics(facts: TopicFacts, topics: Topics, limits: Mapping[str, int]) -
         ),
     ]
     yield from found or [ok("topics", f"{', '.join(topics.all)} are as they should be")]
+
+
+def _leaders(facts: TopicFacts) -> Iterator[Finding]:
+    if facts.leaderless:
+        names = ", ".join(f"{topic}/{number}" for topic, number in sorted(facts.leaderless))
+        yield problem("topics", f"without a leader: {names}", "check that all brokers run")
 
 
 def _partitions(facts: TopicFacts, topics: Topics) -> Iterator[Finding]:
