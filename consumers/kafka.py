@@ -185,10 +185,22 @@ def _translated(
 async def _log_in(config: KafkaConfig) -> None:
     """aiokafka keeps to itself why no broker let it in: this asks once more, and raises that."""
     host, port, _ = collect_hosts(config.bootstrap, randomize=False)[0]
+    connection = await _connection(config, host, port)
+    connection.close()
+
+
+async def _connection(config: KafkaConfig, host: str, port: int) -> Any:
     options = config.connection()
     del options["bootstrap_servers"]
-    connection = await create_conn(host, port, **options)
-    connection.close()
+    return await create_conn(host, port, **options)
+
+
+async def _connect(config: KafkaConfig) -> Any:
+    """To one of the configured brokers; None when none answers."""
+    for host, port, _ in collect_hosts(config.bootstrap):
+        with suppress(kafka_errors.KafkaError, OSError, TimeoutError):
+            return await _connection(config, host, port)
+    return None
 
 
 def wire_size(message: Message) -> int:
@@ -229,7 +241,7 @@ class Writer:
                 linger_ms=0,
                 max_batch_size=batch_bytes,
             )
-            keep_learning(producer.client)
+            keep_learning(producer.client, lambda: _connect(config))
             if config.vet:
                 guard(producer.client, config.vet)
             try:
@@ -373,7 +385,10 @@ def group_consumer(config: KafkaConfig, group: str, rebalance_timeout: float) ->
         rebalance_timeout_ms=int(rebalance_timeout * 1000),
         max_poll_interval_ms=LONGEST_POLL_INTERVAL,
     )
-    keep_learning(consumer._client)  # noqa: SLF001  there is no public way to its client
+    keep_learning(
+        consumer._client,  # noqa: SLF001  there is no public way to its client
+        lambda: _connect(config),
+    )
     return consumer
 
 

@@ -15,6 +15,11 @@ class Client:
     def __init__(self) -> None:
         self.begun = 0
         self._md_update_fut: asyncio.Future[bool] | None = None
+        self._conns: dict[object, object] = {}
+
+    async def _metadata_update(self, _cluster: object, _topics: object) -> bool:
+        """Only the broker that the configuration names answers."""
+        return bool(self._conns)
 
     async def _md_synchronizer(self) -> None:
         self.begun += 1
@@ -25,12 +30,30 @@ class Client:
         await asyncio.Event().wait()
 
 
+async def nobody() -> None:
+    """No broker answers."""
+
+
+async def test_when_no_known_broker_answers_a_configured_one_is_asked() -> None:
+    client = Client()
+    there: list[object] = []
+
+    async def connect() -> object:
+        return there[0] if there else None
+
+    keep_learning(client, connect)
+    assert not await client._metadata_update(None, None)
+    there.append(object())
+    assert await client._metadata_update(None, None)
+    assert list(client._conns.values()) == there
+
+
 async def test_it_is_begun_again_after_a_mistake_which_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(kafka_metadata, "PAUSE", 0.001)
     client = Client()
-    keep_learning(client)
+    keep_learning(client, nobody)
     learning = asyncio.create_task(client._md_synchronizer())
     await until(lambda: client.begun == 2)
     assert client._md_update_fut is None

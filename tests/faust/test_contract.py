@@ -73,6 +73,7 @@ COROUTINES: dict[Callable[..., Any], list[str]] = {
     AIOKafkaClient.send: ["self", "node_id", "request", "group"],
     AIOKafkaClient._get_conn: ["self", "node_id", "group", "no_hint"],
     AIOKafkaClient._md_synchronizer: ["self"],
+    AIOKafkaClient._metadata_update: ["self", "cluster_metadata", "topics"],
     AIOKafkaConsumer.commit: ["self", "offsets"],
     AIOKafkaConsumer.seek_to_beginning: ["self", "partitions"],
     AIOKafkaConsumer.beginning_offsets: ["self", "partitions"],
@@ -189,6 +190,10 @@ def test_the_metadata_task_is_begun_by_its_name_and_tells_those_who_wait() -> No
     source = inspect.getsource(AIOKafkaClient._md_synchronizer)
     assert "if self._md_update_fut is None:" in source
     assert "self._md_update_fut.set_result(ret)" in source
+    assert "await self._metadata_update(self.cluster, topics)" in source
+    source = inspect.getsource(AIOKafkaClient._metadata_update)
+    assert 'bootstrap_id = ("bootstrap", ConnectionGroup.DEFAULT)' in source
+    assert 'nodeids.append("bootstrap")' in source
 
 
 def test_records_of_another_assignment_are_not_returned() -> None:
