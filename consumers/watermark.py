@@ -36,7 +36,7 @@ class CommitDelay:
     """For how long a commit doesn't get through. What is read meanwhile would be done again by
     whoever has the partition next, so then nothing is."""
 
-    PATIENCE = 2.0  # seconds
+    PATIENCE = 1.0  # seconds
 
     def __init__(self) -> None:
         self._since: float | None = None

@@ -190,9 +190,9 @@ def test_a_commit_is_late_from_its_first_try_until_it_is_taken() -> None:
     delay = CommitDelay()
     assert not delay.is_long(100.0)
     delay.begin(100.0)
-    delay.begin(101.5)
-    assert not delay.is_long(101.9)
-    assert delay.is_long(102.0)
+    delay.begin(100.5)
+    assert not delay.is_long(100.9)
+    assert delay.is_long(101.0)
     delay.end()
     assert not delay.is_long(200.0)
 
