@@ -88,7 +88,8 @@ async def laid(
         second = await _second(stack, kafka) if second_broker else None
         redis = await _own(stack, services.own_redis)
         postgres = await _own(stack, _durable_postgres) if database == "postgres" else None
-        env = _environment(kafka, redis, postgres, folder, more or {})
+        brokers = ",".join(one.bootstrap for one in (kafka, second) if one)
+        env = _environment(brokers, redis, postgres, folder, more or {})
         settings = read_settings(env)
         if second:
             await _make_topics(settings)
@@ -129,7 +130,7 @@ def _durable_postgres() -> services.Postgres:
 
 
 def _environment(
-    kafka: services.Kafka,
+    brokers: str,
     redis: services.Redis,
     postgres: services.Postgres | None,
     folder: Path,
@@ -144,7 +145,7 @@ def _environment(
     if postgres is not None:
         given["DATABASE"] = postgres.create_database()
         given["LOG_DATABASE"] = postgres.create_database()
-    env = environment(kafka.bootstrap, redis.url, folder, **given)
+    env = environment(brokers, redis.url, folder, **given)
     return env | (faked_clocks(FAKETIME[0]) if FAKETIME else {})
 
 

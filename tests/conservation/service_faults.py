@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from event_router.router.redis_pipe import RedisPipe
 from tests import services
@@ -43,9 +43,12 @@ async def kill_kafka(bed: Bed, dice: random.Random) -> None:
         await asyncio.sleep(dice.uniform(0, 6))
 
 
-@fault("Kafka is away for 40 s: longer than producers wait", "kafka")
+@fault("all of Kafka is away for 40 s: longer than producers wait", "kafka second-broker")
 async def kafka_away(bed: Bed, dice: random.Random) -> None:
-    async with _away(bed.kafka, bed.kafka.stop):
+    async with AsyncExitStack() as stack:
+        if bed.second is not None:  # it starts after the first one, which is its controller
+            await stack.enter_async_context(_away(bed.second, bed.second.kill))
+        await stack.enter_async_context(_away(bed.kafka, bed.kafka.stop))
         await asyncio.sleep(40)
 
 

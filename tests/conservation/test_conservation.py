@@ -19,7 +19,7 @@ def conserved(*arguments: str) -> None:
 
 @pytest.mark.timeout(LONGEST + 60)
 def test_whatever_breaks_nothing_is_lost() -> None:
-    conserved("--minutes", f"{MINUTES}", "--seed", "7", "--faults=all,-leaderless")
+    conserved("--minutes", f"{MINUTES}", "--seed", "7", "--faults=all")
 
 
 @pytest.mark.timeout(LONGEST + 60)
