@@ -345,6 +345,7 @@ class Writer:
         for batch in list(waiting):
             if not batch.future.done():
                 batch.future.set_exception(kafka_errors.ProducerClosed())
+                batch.future.exception()  # whoever waited for it may have given it up
 
 
 LEAVE_PATIENCE = 5.0  # seconds
