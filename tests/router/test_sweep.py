@@ -416,6 +416,9 @@ class _Passes:
 
     keep_turn = run
 
+    def forget(self) -> None:
+        """No refill runs."""
+
 
 async def _first_pass(schedule: MemorySchedule) -> bool:
     """Of a process that has just started: does it hurry?"""
