@@ -4,6 +4,7 @@ written, sent to Kafka and Redis, stored or answered is searched for them."""
 import asyncio
 import base64
 import io
+import json
 import os
 import subprocess
 import sys
@@ -23,11 +24,14 @@ from sqlalchemy import MetaData, create_engine, select
 
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.subscription import Reading, Subscription
+from event_router.consumers.testing.values import a_delivery, a_destination, local_resources
 from event_router.router.commands.doctor import as_table, examine
 from event_router.router.settings import SettingsError, describe_settings, read_settings
 from event_router.router.store.ports import DestinationFields
 from event_router.router.store.secrets import Secrets
+from event_router.schemas.errors import Rejected, Unavailable
 from tests import services
 from tests.loop import destination
 from tests.receivers import scripted
@@ -60,6 +64,16 @@ class Planted:
     sasl_password: str = field(default_factory=lambda: _planted("sasl"))
     mistaken: str = field(default_factory=lambda: _planted("mistake"))
     wrong_key: str = field(default_factory=lambda: _planted("wrongkey"))
+    rabbitmq: str = field(default_factory=lambda: _planted("rabbit"))
+    nats: str = field(default_factory=lambda: _planted("nats"))
+    nats_token: str = field(default_factory=lambda: _planted("token"))
+    aws_secret: str = field(default_factory=lambda: _planted("aws"))
+    aws_session: str = field(default_factory=lambda: _planted("session"))
+    gcp: str = field(default_factory=services.service_account)
+    gcp_broken: str = field(default_factory=lambda: _planted("gcp"))
+    azure: str = field(default_factory=lambda: _key("azure"))
+    postgres: str = field(default_factory=lambda: _planted("postgres"))
+    redis_stream: str = field(default_factory=lambda: _planted("stream"))
 
     def all(self, *but: str) -> dict[str, str]:
         return {name: text for name, text in vars(self).items() if name not in but}
@@ -70,8 +84,10 @@ def found(planted: Mapping[str, str], written: bytes) -> set[str]:
     names = set()
     for name, text in planted.items():
         ways = {text.encode(), quote(text, safe="").encode(), base64.b64encode(text.encode())}
-        if name in ("webhook_secret", "encryption_key"):
+        if name in ("webhook_secret", "encryption_key", "azure"):
             ways.add(base64.b64decode(text))
+        if name == "gcp":  # any line of its key
+            ways |= {line.encode() for line in json.loads(text)["private_key"].splitlines()[1:-1]}
         names |= {name for way in ways if way in written}
     return names
 
@@ -168,6 +184,35 @@ def _kafka(broker: str, planted: Planted) -> dict[str, Any]:
     }
 
 
+def _newer(planted: Planted) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Type, config and credentials of destinations on a port where nobody listens."""
+    at, user = "127.0.0.1:9", {"username": "somebody"}
+    aws = {"key": "AKIAEXAMPLE", "secret": planted.aws_secret, "session": planted.aws_session}
+    http = {"endpoint": f"http://{at}"}
+    region = {**http, "region": "eu-west-1"}
+    arn = "arn:aws:sns:eu-west-1:123456789012:topic"
+    queue = f"http://{at}/1/queue"
+    topic = {"project_id": "p", "topic": "t", "endpoint": f"https://{at}"}
+    broken = json.dumps({**json.loads(planted.gcp), "private_key": planted.gcp_broken})
+    bus = f"Endpoint=sb://{at};SharedAccessKeyName=a;SharedAccessKey={planted.azure}"
+    table = {"server": at, "database": "d", "table": "t"}
+    return [
+        ("rabbitmq", {"server_url": at, "exchange": "e"}, {**user, "password": planted.rabbitmq}),
+        ("nats", {"server": at, "subject": "s"}, {**user, "password": planted.nats}),
+        ("nats", {"server": at, "subject": "s"}, {"token": planted.nats_token}),
+        ("aws_sqs", {"queue_url": queue}, aws),
+        ("aws_sns", {**http, "topic_arn": arn}, aws),
+        ("aws_s3", {**region, "bucket": "bucket"}, aws),
+        ("aws_kinesis", {**region, "stream_name": "s"}, aws),
+        ("aws_eventbridge", {**region, "event_bus_name": "b"}, aws),
+        ("gcp_pubsub", topic, {"service_account_json": planted.gcp}),
+        ("gcp_pubsub", topic, {"service_account_json": broken}),
+        ("azure_servicebus", {"name": "q"}, {"connection_string": bus}),
+        ("postgres", table, {**user, "password": planted.postgres}),
+        ("redis_stream", {"server": at, "stream": "s"}, {"password": planted.redis_stream}),
+    ]
+
+
 def _mistakes(url: str, secret: str) -> list[dict[str, Any]]:
     """Bodies with a secret where it is wrong."""
     fine = {"type": "webhook", "topics": "*", "config": {"url": url}}
@@ -210,8 +255,10 @@ async def _make_mistakes(ask: Asked, planted: Planted, url: str) -> None:
             assert status == 422, patch
     cut = b'{"type": "webhook", "credentials": {"secret": "%s' % secret.encode()
     assert await ask("POST", "/tenants/acme/destinations", content=cut) == 422
-    for headers in ({"Authorization": f"Bearer {secret}"}, {"Authorization": secret}):
+    for scheme in ("Bearer ", "bearer  ", "Basic ", "Token ", ""):
+        headers = {"Authorization": f"{scheme}{secret}"}
         assert await ask("GET", "/tenants", headers=headers) == 401
+        assert await ask("POST", "/publish", headers=headers, json={}) == 401
     portal = await ask.http.get("/portal", params={"token": secret})
     ask.answered += portal.content
 
@@ -415,3 +462,20 @@ async def test_what_a_destination_holds_is_in_no_trace(planted: Planted) -> None
         (one, fields, settings, config, str(settings), Secrets([f"k:{planted.encryption_key}"]))
     )
     assert not found(planted.all(), shown.encode())
+
+
+@pytest.mark.parametrize("index", range(len(_newer(Planted()))))
+async def test_a_sink_whose_server_is_not_there_tells_none_of_its_secrets(
+    planted: Planted, index: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind, config, credentials = _newer(planted)[index]
+    with caplog.at_level("DEBUG", "event_router"):
+        async with local_resources(timeout=2.0) as resources:
+            sink = load_sinks().open(a_destination(kind, config, credentials), resources)
+            with pytest.raises((Unavailable, Rejected)) as caught:
+                await sink.deliver(a_delivery())
+            await sink.aclose()
+    error = caught.value
+    assert isinstance(error, Unavailable | Rejected)
+    told = [str(error), repr(error), error.detail, repr(error.answer), caplog.text]
+    assert not found(planted.all(), "\n".join(told).encode()), told
