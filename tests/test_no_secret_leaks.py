@@ -33,6 +33,7 @@ from event_router.router.store.ports import DestinationFields
 from event_router.router.store.secrets import Secrets
 from event_router.schemas.errors import Rejected, Unavailable
 from tests import services
+from tests.https import issued
 from tests.loop import destination
 from tests.receivers import scripted
 from tests.system import System, environment, running
@@ -41,6 +42,9 @@ from tests.test_loop_live import Receiver
 
 def _planted(name: str) -> str:
     return f"planted{name}{os.urandom(8).hex()}"
+
+
+CLIENT = issued("client")
 
 
 def _key(name: str) -> str:
@@ -61,6 +65,7 @@ class Planted:
     webhook_secret: str = field(default_factory=lambda: _key("webhook"))
     header: str = field(default_factory=lambda: _planted("header"))
     url: str = field(default_factory=lambda: _planted("url"))
+    client_key: str = CLIENT.key.splitlines()[1]  # a line of it
     sasl_password: str = field(default_factory=lambda: _planted("sasl"))
     mistaken: str = field(default_factory=lambda: _planted("mistake"))
     wrong_key: str = field(default_factory=lambda: _planted("wrongkey"))
@@ -213,6 +218,10 @@ def _newer(planted: Planted) -> list[tuple[str, dict[str, Any], dict[str, Any]]]
     ]
 
 
+def _as_key(secret: str) -> str:
+    return f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----"
+
+
 def _mistakes(url: str, secret: str) -> list[dict[str, Any]]:
     """Bodies with a secret where it is wrong."""
     fine = {"type": "webhook", "topics": "*", "config": {"url": url}}
@@ -224,6 +233,8 @@ def _mistakes(url: str, secret: str) -> list[dict[str, Any]]:
         {**fine, "credentials": [secret]},
         {**fine, "credentials": {"rotate_secret": secret}},
         {**fine, "credentials": {"secret": "whsec_" + "a" * 44, "previous_secret": secret}},
+        {**fine, "credentials": {"client_certificate": secret, "client_key": secret}},
+        {**fine, "credentials": {**CLIENT.credentials, "client_key": _as_key(secret)}},
         {**fine, "secret": secret},
         {**fine, "config": {"url": url, "secret": secret}},
         {**fine, "config": {"url": f"https://user:{secret}@example.com/"}},
@@ -237,6 +248,7 @@ def _mistakes(url: str, secret: str) -> list[dict[str, Any]]:
             "config": {"url": url, "custom_headers": f'{{"authorization": {{"{secret}": 1}}}}'},
         },
         {**fine, "config": {"url": url, "custom_headers": f"authorization: {secret}"}},
+        {**fine, "config": {"url": url, "ca_certificate": _as_key(secret)}},
         {**fine, "type": "kafka", "config": {"password": secret}},
         {**fine, "type": "kafka", "config": {"brokers": f"kafka://u:{secret}@h:1", "topic": "t"}},
         {**fine, "type": "aws_sqs", "credentials": {"key": 1, "secret": [secret]}},
@@ -270,6 +282,9 @@ async def _everything_happens(ask: Asked, system: System, planted: Planted, url:
     for name, to in (("hook", url), ("refused", dead), ("nowhere", "http://nowhere.invalid")):
         body = _webhook(to, planted, id=name)
         assert await ask("POST", "/tenants/acme/destinations", shows=True, json=body) == 201
+    mutual = _webhook("https://127.0.0.1:9", planted, id="mutual")
+    mutual["credentials"] |= CLIENT.credentials
+    assert await ask("POST", "/tenants/acme/destinations", shows=True, json=mutual) == 201
     kafka = _kafka(system.settings.kafka, planted)
     assert await ask("POST", "/tenants/acme/destinations", json=kafka) == 201
     await _make_mistakes(ask, planted, url)
