@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 async def start(module: str, *arguments: object) -> asyncio.subprocess.Process:
@@ -16,3 +18,15 @@ async def report(process: asyncio.subprocess.Process, seconds: float) -> bytes:
     said, _ = await process.communicate()
     asking.cancel()
     return said
+
+
+@asynccontextmanager
+async def started(module: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """It has ended afterwards, by itself or by SIGTERM."""
+    process = await start(module, *arguments)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()

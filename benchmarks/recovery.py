@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bed import Bed, laid
-from benchmarks.children import report, start
+from benchmarks.children import report, start, started
 from benchmarks.crowd import Watch, watching
 from benchmarks.crowd_producer import Load
 from benchmarks.document import write_between_markers
 from benchmarks.receiver import at
-from benchmarks.recovery_progress import told
+from benchmarks.recovery_progress import Progress, told
 from benchmarks.recovery_receiver import Recovered
 from event_router.router.child import free_port
 from event_router.schemas.delivery import DestinationKey
@@ -68,7 +68,6 @@ class Result:
     begins: float
     takes: float
     misplaced: float
-    lost: int
     duplicates: int
     before: float
     during: float
@@ -77,17 +76,19 @@ class Result:
 
     @property
     def rate(self) -> float:
-        return (self.case.count - self.lost) / self.takes
+        return self.case.count / self.takes
 
 
 async def measure(case: Case) -> Result:
     settings = {"REDIS_MAX_BYTES": str(case.megabytes << 20)}
-    async with laid("real", "sqlite", **settings) as bed, told(bed) as progress:
-        port = free_port()
+    port = free_port()
+    async with (
+        laid("real", "sqlite", **settings) as bed,
+        told(bed) as progress,
+        started("benchmarks.recovery_receiver", port, case.count) as receiver,
+    ):
         urls = {key: f"http://127.0.0.1:{port}/live/{key.destination}" for key in LIVE}
         await bed.make_webhooks({**urls, AWAY: f"http://127.0.0.1:{port}/away/d"})
-        receiver = await start("benchmarks.recovery_receiver", port, case.count)
-        await asyncio.sleep(1.5)
         progress.phase = "the others alone"
         alone = await _alone(bed)
         progress.phase = "publishing for the one that is away"
@@ -96,20 +97,26 @@ async def measure(case: Case) -> Result:
         if (await progress.look()).parked < case.count:
             await asyncio.sleep(LATER)
         progress.phase = "it is back"
-        live = await start("benchmarks.crowd_producer", _text(_steady(bed, PATIENCE)))
-        await asyncio.sleep(5)
-        async with watching(bed) as watch:
-            parked = (await progress.look()).parked
-            receiver.send_signal(signal.SIGUSR1)
-            said = msgspec.json.decode(await report(receiver, PATIENCE), type=Recovered)
-        if live.returncode is None:
-            live.terminate()
-        await live.wait()
-        if len(said.order) < case.count:
-            missing = case.count - len(said.order)
-            standing = await progress.look()
-            sys.exit(f"{missing:,} had not come after {PATIENCE:g} s: {standing}")
-        return _result(case, said, watch, parked, alone)
+        async with started("benchmarks.crowd_producer", _text(_steady(bed, PATIENCE))):
+            await asyncio.sleep(5)
+            return await _come_back(case, bed, progress, receiver, alone)
+
+
+async def _come_back(
+    case: Case,
+    bed: Bed,
+    progress: Progress,
+    receiver: asyncio.subprocess.Process,
+    alone: tuple[float, float],
+) -> Result:
+    async with watching(bed) as watch:
+        parked = (await progress.look()).parked
+        receiver.send_signal(signal.SIGUSR1)
+        said = msgspec.json.decode(await report(receiver, PATIENCE), type=Recovered)
+    missing = case.count - len(said.order)
+    if missing:
+        sys.exit(f"{missing:,} had not come after {PATIENCE:g} s: {await progress.look()}")
+    return _result(case, said, watch, parked, alone)
 
 
 def _events(bed: Bed) -> tuple[str, str]:
@@ -156,7 +163,6 @@ def _result(
         said.first - said.back,
         said.last - said.back,
         at([float(one) for one in misplaced], 0.50) / case.count,
-        case.count - len(said.order),
         said.duplicates,
         at(before, 0.99),
         at(during, 0.99),
@@ -167,7 +173,7 @@ def _result(
 
 HEADERS = (
     "waiting, bound of the schedule", "of them parked", "s to the first", "s to the last",
-    "a second", "out of place (median)", "lost", "dup.", "the others' p99 ms before → meanwhile",
+    "a second", "out of place (median)", "dup.", "the others' p99 ms before → meanwhile",
     "schedule MB", "cores",
 )  # fmt: skip
 
@@ -180,7 +186,6 @@ def row(result: Result) -> list[str]:
         f"{result.takes:.0f}",
         f"{result.rate:,.0f}",
         f"{result.misplaced:.1%}",
-        str(result.lost),
         str(result.duplicates),
         f"{result.before:.0f} → {result.during:.0f}",
         f"{result.schedule / (1 << 20):.1f}",

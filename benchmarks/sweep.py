@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bed import Bed, laid
-from benchmarks.children import report, start
+from benchmarks.children import report, start, started
 from benchmarks.crowd_producer import Load
 from benchmarks.recovery_progress import told
 from event_router.router.child import free_port
@@ -44,10 +44,13 @@ class Result:
 
 
 async def measure(count: int, away: float) -> Result:
-    async with laid("real", "sqlite") as bed, told(bed) as progress:
-        port = free_port()
+    port = free_port()
+    async with (
+        laid("real", "sqlite") as bed,
+        told(bed) as progress,
+        started("benchmarks.receiver", port, count) as receiver,
+    ):
         await bed.make_webhooks({TO: f"http://127.0.0.1:{port}/d"})
-        receiver = await start("benchmarks.receiver", port, count)
         bed.system.kill("deliver")
         del bed.system.health["deliver"]
         progress.phase = "publishing while deliver is away"
