@@ -17,7 +17,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from event_router.consumers.log_rows import SETTLED, place_text
+from event_router.consumers.log_rows import SETTLED, ordered_place, place_text
 from event_router.router.store.log_ports import (
     AttemptFilter,
     Counts,
@@ -215,15 +215,28 @@ def list_unsettled(
 
 
 def still_unsettled(seen: Sequence[Unsettled], connection: Connection) -> list[Unsettled]:
+    """The delivery's row tells of its attempts, too: each one moves its place."""
+    if not seen:
+        return []
     refs = [one.ref[1:] for one in seen]
-    query = select(deliveries, *_EVENT_PARTS).where(_of_event(), _open())
     # The origins as well: SQLite looks up no index for tuples.
-    query = query.where(
+    query = select(*_STANDING).where(
+        _open(),
+        _has_event(),
         deliveries.c.origin.in_({origin for origin, _, _ in refs}),
         tuple_(*(deliveries.c[name] for name in _ROUND)).in_(refs),
     )
-    now = {one.ref: one for one in _unsettled(connection, query)} if refs else {}
-    return [one for one in seen if now.get(one.ref) == one]
+    now = {DeliveryRef(*row[:4]): tuple(row[4:]) for row in connection.execute(query)}
+    return [one for one in seen if now.get(one.ref) == _standing(one)]
+
+
+def _standing(one: Unsettled) -> tuple[object, ...]:
+    places = (one.delivery_place, one.attempt_place)
+    return (
+        one.state,
+        one.head.attempt,
+        *(ordered_place(*place) if place else "" for place in places),
+    )
 
 
 def prune(before: int, most: int, connection: Connection) -> int:
@@ -256,6 +269,10 @@ _EVENT_PARTS = (
     events.c.data,
 )
 _ROUND = ("origin", "destination", "round")
+_STANDING = [
+    deliveries.c[name]
+    for name in (*DeliveryRef._fields, "state", "attempt", "delivery_place", "attempt_place")
+]
 _DEAD_PARTS = (
     dead.c.place,
     dead.c.destination,
