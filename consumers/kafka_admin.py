@@ -168,6 +168,9 @@ class _Lookup:
         with ours(self._config):
             try:
                 await self._consumer.start()
+                # Its tasks begin: ending it awaits one that it cancels, and if that never ran,
+                # whoever asks is told of a cancellation that there wasn't.
+                await asyncio.sleep(0)
             except BaseException:
                 await self._consumer.stop()
                 raise

@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
+from aiokafka import TopicPartition
 
+from event_router.consumers.kafka_admin import Admin
 from event_router.router.kafka_offsets import KafkaOffsets
 from event_router.schemas.errors import Unavailable
 from tests.kafka_clients import config_of
@@ -23,3 +25,16 @@ async def test_a_question_that_nobody_answers_is_given_up(faulty_kafka: Kafka) -
                 await offsets.ends(topic)
     finally:
         faulty_kafka.resume()
+
+
+async def test_trouble_right_after_connecting_is_told_as_it_is(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once looked like a cancellation, and sweep ended for good."""
+
+    async def nobody(admin: Admin, topic: str) -> list[TopicPartition]:
+        raise Unavailable("kafka_unreachable", "no node is ready")
+
+    monkeypatch.setattr(Admin, "_places", nobody)
+    with pytest.raises(Unavailable):
+        await KafkaOffsets(config_of(kafka)).ends(unique())
