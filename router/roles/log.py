@@ -28,7 +28,7 @@ DAY_MS = 86_400_000
 PRUNED_AT_ONCE = 1_000
 PRUNE_PAUSE = 1.0
 PRUNE_EVERY = 600.0
-NICE = 5
+NICE = 19
 
 
 async def run(role: Role) -> None:
