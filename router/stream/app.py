@@ -115,10 +115,12 @@ def _agent(
         consumer: StreamConsumer = app.consumer
         async for event in stream.noack().events():
             await room.acquire()
-            records = event.value.take()
-            work = _finish(consumer, topic, hop, records, health, newer)
-            task = consumer.in_flight.start(f"hop {topic}", work)
-            task.add_done_callback(lambda _: room.release())
+            while records := event.value.take():
+                work = _finish(consumer, topic, hop, records, health, newer)
+                task = consumer.in_flight.start(f"hop {topic}", work)
+                task.add_done_callback(lambda _: room.release())
+                await room.acquire()
+            room.release()
 
     return agent
 
@@ -135,7 +137,7 @@ async def _finish(
     release."""
     name = f"hop {topic}"
     pause = FIRST_PAUSE
-    while records:
+    while True:
         try:
             done = await newer.past(hop, records)
         except Unavailable as trouble:

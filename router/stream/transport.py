@@ -27,7 +27,6 @@ from event_router.consumers.watermark import (
     Partition,
     Watermarks,
 )
-from event_router.router.stream import batch
 from event_router.router.stream.batch import Batch
 from event_router.router.stream.fetch import Fetched, FetchService, Reading
 from event_router.router.stream.in_flight import InFlight
@@ -130,10 +129,7 @@ class StreamConsumer(driver.Consumer):
             to_do = self._track(partition, records)
             topics.setdefault(partition.topic, []).extend(to_do)
         for topic, records in topics.items():
-            for start in range(0, len(records), batch.LARGEST_BATCH):
-                await self._hand_on(
-                    topic, records[start : start + batch.LARGEST_BATCH], fetched.generation
-                )
+            await self._hand_on(topic, records, fetched.generation)
 
     def _track(self, partition: TP, records: Sequence[Record]) -> Sequence[Record]:
         """Those that are to be done."""
@@ -147,6 +143,8 @@ class StreamConsumer(driver.Consumer):
         return to_do
 
     async def _hand_on(self, topic: str, records: Sequence[Record], generation: int) -> None:
+        if not records:
+            return
         if not self.flow_active or generation != self.app.consumer_generation_id:
             return  # they stay unfinished, and whoever has the partition next reads them again
         queued = self._queued.get(topic)

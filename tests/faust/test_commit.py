@@ -12,7 +12,7 @@ from faust.types import TP
 from event_router.consumers.health import Health
 from event_router.consumers.watermark import CommitDelay
 from event_router.router.settings import Settings
-from event_router.router.stream import batch, transport
+from event_router.router.stream import transport
 from event_router.router.stream.app import stream_app
 from event_router.router.stream.batch import Batch
 from event_router.router.stream.fetch import Fetched
@@ -207,12 +207,13 @@ async def test_lists_that_wait_are_merged_across_partitions_until_they_are_taken
     assert len(bench.batches) == 2
 
 
-async def test_a_batch_is_as_large_as_it_may_be_and_no_larger(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch, "LARGEST_BATCH", 3)
-    await bench.consumer._deliver(Fetched(1, {PLACE: [raw(one) for one in range(8)]}))
-    assert [len(one.take()) for one in bench.batches] == [3, 3, 2]
+async def test_nothing_is_handed_on_of_what_was_finished_before(bench: Bench) -> None:
+    bench.consumer.finished(await bench.fetch(0))
+    bench.taken = False
+    await bench.consumer._let_go()
+    bench.assign(2)
+    await bench.consumer._deliver(Fetched(2, {PLACE: [raw(0)]}))
+    assert len(bench.batches) == 1
 
 
 async def test_what_was_queued_is_withdrawn_when_the_partitions_go(bench: Bench) -> None:
