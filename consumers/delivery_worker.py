@@ -20,6 +20,7 @@ from event_router.consumers.deliver.attempts import Attempts, Job
 from event_router.consumers.deliver.due import DuePull
 from event_router.consumers.deliver.keeping import Keeping
 from event_router.consumers.deliver.limits import DeliveryCounts, WorkerLimits
+from event_router.consumers.deliver.parking import Parking
 from event_router.consumers.deliver.reports import Reports
 from event_router.consumers.deliver.turns import Turns
 from event_router.consumers.deliver.waiting_line import Waiting, WaitingLine
@@ -63,6 +64,7 @@ class DeliveryWorker:
     admission: Admission = field(init=False)
     attempts: Attempts = field(init=False)
     keeping: Keeping = field(init=False)
+    parking: Parking = field(init=False)
     reports: Reports = field(init=False)
     turns: Turns = field(init=False)
     due: DuePull = field(init=False)
@@ -85,17 +87,21 @@ class DeliveryWorker:
         self.keeping = Keeping(
             schedule, self.done, health, counts, self.monotonic, limits.slow_after, limits.lease
         )
+        self.parking = Parking(self.keeping, limits.parking)
         self.reports = Reports(topics, self.producer, self.keeping, health, limits)
-        self.turns = Turns(self.line, room, admission, attempts, clock)
+        self.turns = Turns(self.line, room, admission, attempts, self.reports.few, clock)
         self.due = DuePull(
             topics,
             schedule,
             room,
+            self.line,
             admission,
             attempts,
+            self.keeping,
             self.reports.few,
             health,
             clock,
+            self.monotonic,
             limits,
             counts,
         )
@@ -120,13 +126,15 @@ class DeliveryWorker:
                 group.create_task(self.turns.run(), name="serve the waiting line"),
             ]
             others = [
+                group.create_task(self.parking.run(), name="park what has no room"),
                 group.create_task(self.reports.run(), name="report attempts"),
                 group.create_task(self._keep(), name="keep slow attempts"),
             ]
             await stop.wait()
             for loop in starts:
                 loop.cancel()
-            await self.keeping.park(self.line.since_before(math.inf))
+            self.parking.add(self.line.since_before(math.inf))
+            await self.parking.flush()
             late = await self.attempts.wait(self.running, drain)
             await self.attempts.cancel(late)
             await self.keeping.hold(late, 0.0)
@@ -161,7 +169,8 @@ class DeliveryWorker:
         """Partitions go: on return each of their offsets is done. What still runs goes on, in the
         schedule's keeping."""
         self.room.rates.stop()
-        await self.keeping.park(self.line.of_partitions(partitions))
+        self.parking.add(self.line.of_partitions(partitions))
+        await self.parking.flush()
         theirs = {job for job in self.running if job.record and job.record.partition in partitions}
         await self.keeping.hold(await self.attempts.wait(theirs, drain))
         await self.reports.flush()
@@ -173,7 +182,7 @@ class DeliveryWorker:
             await asyncio.sleep(self.limits.keep_every)
             now = self.monotonic()
             self.attempts.mark_slow(round(self.limits.drags_after / self.limits.keep_every))
-            await self.keeping.park(self.line.since_before(now - self._patience))
+            self.parking.add(self.line.since_before(now - self._patience))
             kept = [*self.running, *(job for job in self.reports.unreported if job.lease)]
             await self.keeping.hold([job for job in kept if self.keeping.wants(job, now)])
             await self.sinks.close_idle()
@@ -191,21 +200,25 @@ class DeliveryWorker:
     # -- intake ---------------------------------------------------------------------------------
 
     async def take(self, records: Sequence[Record]) -> None:
-        """Each record is being attempted on return, waits in line, or is held or dead and its
-        offset done. Raises UnknownVersion before anything is done."""
+        """Each record is being attempted on return, waits in line, is on its way into the schedule,
+        or is dead and its offset done. Raises UnknownVersion before anything is done."""
         await self.reports.few()
+        await self.parking.few()
         deliveries = self._not_in_hand(await self._decode(records))
         admission = self.admission
         keys = {one.head.key for _, one in deliveries}
         views = await admission.views({key.tenant for key in keys})
         await admission.learn(keys)
         strange = {key for key in keys if self.topics.partition_of(*key) not in self._partitions}
+        self.room.hurry = len(records) >= self.limits.much_to_read and any(
+            key not in self.line for key in keys
+        )
         no_room: list[Waiting] = []
         now, since = self.clock(), self.monotonic()
         for record, delivery in deliveries:
             key = delivery.head.key
             destination = views[key.tenant].destinations.get(key.destination)
-            waiting = Waiting(record, delivery, since)
+            waiting = Waiting(delivery, since, record)
             if key in strange:
                 no_room.append(waiting)
             elif key not in self.line and admission.may_start(key, destination, now):
@@ -213,7 +226,7 @@ class DeliveryWorker:
             elif not (admission.may_wait(key, destination, now) and self.line.add(waiting)):
                 no_room.append(waiting)
                 self.room.rates.fall_behind(key)
-        await self.keeping.park(no_room)
+        self.parking.add(no_room)
 
     def _not_in_hand(self, read: list[tuple[Record, Delivery]]) -> list[tuple[Record, Delivery]]:
         """Without what is read again because its partition went and came back while the attempt

@@ -9,7 +9,10 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 - A trusted one may have an eighth of the slots. With every quick answer while that isn't enough
   it may have one more, as long as half of all slots are free; until it needed none of them.
 - One that answers at once needs few: a worker doesn't end more than `MOST_PER_MS`. What it waits
-  for is the worker, and with more of its attempts side by side everybody would wait longer.
+  for is the worker, and with more of its attempts side by side everybody would wait longer: each
+  turn of the loop, and each look at a socket, takes as long as all that have come in meanwhile.
+- While the worker has much to read, some of it for others (`hurry`), nobody has more than an eighth
+  of an eighth: reading comes first, or a burst at one destination would hold up all the others.
 - Who has more than an eighth of an eighth leaves the last quarter of all slots to others.
 - Who has a limit of its own has no room beyond it (`rates.py`).
 """
@@ -23,7 +26,7 @@ from event_router.consumers.rates import Rates
 from event_router.schemas.delivery import DestinationKey
 
 SHARE = 8
-MOST_PER_MS = 8
+MOST_PER_MS = 4
 """Attempts that a worker could end at best."""
 
 
@@ -41,6 +44,7 @@ class Room:
     filled: set[DestinationKey] = field(default_factory=set)
     quick: dict[DestinationKey, float] = field(default_factory=dict)
     taken: int = 0
+    hurry: bool = False
     doubtful: dict[DestinationKey, int] = field(default_factory=dict)
     doubtful_taken: int = 0
     rates: Rates = field(default_factory=Rates)
@@ -76,18 +80,22 @@ class Room:
 
     def _trusted_share(self, key: DestinationKey) -> int:
         running = self.running.get(key, 0)
+        if self.hurry:
+            return self._little - running
         more = min(self.grown.get(key, self.cap) - running, self.slots // 2 - self.taken)
         unreserved = self.slots - self.slots // 4 - self.taken
-        little = max(self.cap // SHARE, 1) - running
         enough = self._enough(key) - running
-        return max(little, min(max(self.cap - running, more), enough, unreserved))
+        return max(self._little - running, min(max(self.cap - running, more), enough, unreserved))
+
+    @property
+    def _little(self) -> int:
+        return max(self.cap // SHARE, 1)
 
     def _enough(self, key: DestinationKey) -> int:
-        """Slots with which it gets as much as a worker can do, going by its quick answers; half of
-        its share at least."""
+        """Slots with which it gets as much as a worker can do, going by its quick answers."""
         quick = self.quick.get(key)
         most = self.slots if quick is None else math.ceil(quick * MOST_PER_MS)
-        return max(self.cap // 2, most)
+        return max(self._little, most)
 
     def _doubtful_share(self, running: int) -> int:
         half = self.slots // 2

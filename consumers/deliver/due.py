@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from event_router.consumers.deliver.admission import Admission
 from event_router.consumers.deliver.attempts import Attempts
+from event_router.consumers.deliver.keeping import Keeping
 from event_router.consumers.deliver.limits import DeliveryCounts, WorkerLimits
+from event_router.consumers.deliver.waiting_line import Waiting, WaitingLine
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
 from event_router.consumers.ports import MAX_DOOR, Claim, Claimed, Due, Held, Schedule, TenantView
@@ -26,11 +28,14 @@ class DuePull:
     topics: Topics
     schedule: Schedule
     room: Room
+    line: WaitingLine
     admission: Admission
     attempts: Attempts
+    keeping: Keeping
     few_unreported: Callable[[], Awaitable[None]]
     health: Health
     clock: Callable[[], int]
+    monotonic: Callable[[], float]
     limits: WorkerLimits
     counts: DeliveryCounts
     shards: frozenset[int] = frozenset()
@@ -89,9 +94,9 @@ class DuePull:
         """How many destinations to look at in each shard: a full one must not hide the rest."""
         limits = dict.fromkeys(self.shards, self.limits.seen_per_shard)
         now = self.clock()
-        for key in self.room.running.keys() | self.room.rates.behind:
+        for key in self.room.running.keys() | self.room.rates.behind | set(self.line):
             shard = self.topics.shard_of(*key)
-            if shard in limits and not self.room.free(key, now):
+            if shard in limits and (key in self.line or not self.room.free(key, now)):
                 limits[shard] += 1
         return limits
 
@@ -105,7 +110,7 @@ class DuePull:
             if claim:
                 claims.append(claim)
                 paused = _is_paused(_destination(one.destination, views))
-                left -= 0 if paused else claim.count
+                left -= 0 if paused else min(claim.count, share)
         return claims
 
     async def _claim_for(
@@ -125,10 +130,28 @@ class DuePull:
         if not self._is_worth_it(key, destination, now):
             return None
         count = min(self.room.free(key, now), most)
+        if most and self._may_wait(key):
+            count = self._with_those_ahead(key, count)
         if not count:
-            self._slot_is_wanted |= key in self.room.trusted
+            self._slot_is_wanted |= key in self.room.trusted and key not in self.line
             return None
         return Claim(key, count, self.limits.claim_bytes)
+
+    def _may_wait(self, key: DestinationKey) -> bool:
+        """Whether what was claimed for it soon has a slot, if it hasn't one yet."""
+        return (
+            key in self.room.trusted
+            and key not in self.room.backoffs
+            and not self.room.rates.is_limited(key)
+        )
+
+    def _with_those_ahead(self, key: DestinationKey, count: int) -> int:
+        """Some more, which wait in line: one that answers at once has few slots, and works off
+        many times as many until the next look. None while the line is long."""
+        waiting = self.line.length(key)
+        if waiting > self.limits.claim_ahead // 2:
+            return 0
+        return (0 if waiting else count) + self.limits.claim_ahead - waiting
 
     def _is_worth_it(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
         """Whether there are tokens; if not, or not enough, there will be soon."""
@@ -151,25 +174,26 @@ class DuePull:
         await persist("redis", lambda: self.schedule.door(key, seconds), self.health)
 
     def _start(self, claimed: Claimed, views: Mapping[str, TenantView]) -> bool:
-        """False when it has to wait on: its destination is paused, or another worker's by now,
-        or what came meanwhile has taken the slots."""
+        """Now, or when its turn in line comes. False when it has to wait in the schedule: its
+        destination is paused, or another worker's by now, or what came meanwhile has taken the
+        slots."""
         head = claimed.delivery.head
         destination = _destination(head.key, views)
         if _is_paused(destination):
             if not self.attempts.is_too_old(head):
                 return False
-        elif destination is not None and not self.room.free(head.key, self.clock()):
-            return False
+        elif destination is not None and (
+            head.key in self.line or not self.room.free(head.key, self.clock())
+        ):
+            waiting = Waiting(claimed.delivery, self.monotonic(), lease=claimed.lease)
+            return self._may_wait(head.key) and self.line.add(waiting)
         self.attempts.start(claimed.delivery, destination, lease=claimed.lease)
         return True
 
     async def _hand_back(self, claimed: Sequence[Claimed], views: Mapping[str, TenantView]) -> None:
         """They go behind the others of their destination; a paused one's door is shut for a
         while."""
-        if not claimed:
-            return
-        held = [Held(one.delivery, one.lease) for one in claimed]
-        await persist("redis", lambda: self.schedule.hold(held, 0.0), self.health)
+        await self.keeping.hand_back([Held(one.delivery, one.lease) for one in claimed])
         for key in {one.delivery.head.key for one in claimed}:
             if _is_paused(_destination(key, views)):
                 await self._shut(key, MAX_DOOR)

@@ -33,7 +33,17 @@ class Keeping:
 
     async def park(self, waiting: Sequence[Waiting]) -> None:
         """Into the schedule; then the offsets are done. What is refused for want of room is owed
-        all the same: the log knows, and the router's sweep parks it when there is room."""
+        all the same: the log knows, and the router's sweep parks it when there is room. What was
+        claimed is handed back."""
+        await self.hand_back([Held(one.delivery, one.lease) for one in waiting if one.lease])
+        await self._park([one for one in waiting if not one.lease])
+
+    async def hand_back(self, claimed: Sequence[Held]) -> None:
+        """They go behind the others of their destination, for whoever claims them next."""
+        if claimed:
+            await persist("redis", lambda: self.schedule.hold(claimed, 0.0), self.health)
+
+    async def _park(self, waiting: Sequence[Waiting]) -> None:
         if not waiting:
             return
         entries = [Parked(one.delivery, due_since(one.delivery.head)) for one in waiting]
@@ -43,7 +53,7 @@ class Keeping:
         self.counts.schedule_full += refused
         if refused:
             log.warning("schedule.full", extra={"deliveries": refused})
-        self.done([one.record for one in waiting])
+        self.done([one.record for one in waiting if one.record])
 
     def wants(self, job: Job, now: float) -> bool:
         """Whether a job that runs is to be held now: for the first time, or again."""

@@ -9,16 +9,19 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
+from event_router.consumers.ports import Lease
 from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.record import Record
 
 
 class Waiting(NamedTuple):
-    """A delivery in line, and since when (monotonic, seconds)."""
+    """A delivery in line, and since when (monotonic, seconds): one that was read, or one that was
+    claimed from the schedule and has a lease there instead of a record."""
 
-    record: Record
     delivery: Delivery
     since: float
+    record: Record | None = None
+    lease: Lease | None = None
 
 
 class WaitingLine:
@@ -41,6 +44,9 @@ class WaitingLine:
     def __iter__(self) -> Iterator[DestinationKey]:
         """Destinations with a line, the one that was served longest ago first."""
         return iter(self._lines)
+
+    def length(self, key: DestinationKey) -> int:
+        return len(self._lines.get(key, ()))
 
     def add(self, waiting: Waiting) -> bool:
         """False when there is no place in the line."""
@@ -70,7 +76,9 @@ class WaitingLine:
 
     def of_partitions(self, partitions: Collection[int]) -> list[Waiting]:
         """Takes out those whose records lie there."""
-        return self._take_out(lambda waiting: waiting.record.partition in partitions)
+        return self._take_out(
+            lambda waiting: waiting.record is not None and waiting.record.partition in partitions
+        )
 
     def _take_out(self, wanted: Callable[[Waiting], bool]) -> list[Waiting]:
         out = [waiting for waiting in self._all() if wanted(waiting)]

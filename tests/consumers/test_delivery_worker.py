@@ -12,7 +12,7 @@ import pytest
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
-from event_router.consumers.ports import Batch, Parked, Producer, Result, Sink
+from event_router.consumers.ports import Batch, Parked, ParkResult, Producer, Result, Sink
 from event_router.router.clock import now_ms
 from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
@@ -157,7 +157,7 @@ async def test_what_came_to_another_workers_partition_goes_to_its_own_worker() -
         here.assigned([one for one in range(world.topics.partitions) if one != home])
         there.assigned([home])
         await here.take(await records(world, delivery()))
-        assert unfinished(world) == 0
+        await until(lambda: unfinished(world) == 0)
         await until(lambda: len(attempts(world)) == 1)
         assert (here.counts.delivered, there.counts.delivered) == (0, 1)
     assert world.receiver.received["d", "e1"] == 1
@@ -262,7 +262,7 @@ async def test_a_disabled_destination_keeps_what_waits_until_it_is_enabled() -> 
     world.directory.put(destination("d", disabled_at=1))
     async with working(world) as worker:
         await worker.take(await records(world, delivery()))
-        assert unfinished(world) == 0
+        await until(lambda: unfinished(world) == 0)
         await asyncio.sleep(0.1)
         assert attempts(world) == []
         world.directory.put(destination("d", disabled_at=None))
@@ -291,7 +291,7 @@ async def test_an_unreadable_destination_keeps_what_waits_and_the_others_go_on()
     world.directory.put(destination("d", unreadable="its key is missing"), destination("other"))
     async with working(world) as worker:
         await worker.take(await records(world, delivery(), delivery("e2", to="other")))
-        assert unfinished(world) == 0
+        await until(lambda: unfinished(world) == 0)
         await until(lambda: len(attempts(world)) == 1)
         await asyncio.sleep(0.1)
         assert [one.delivery.destination for one in attempts(world)] == ["other"]
@@ -446,3 +446,93 @@ async def test_what_comes_together_is_handed_to_the_sink_together(due: bool) -> 
     assert outcomes.pop("e13") == "rejected"
     assert set(outcomes.values()) == {"delivered"}
     assert unfinished(world) == 0
+
+
+async def test_of_one_that_answers_at_once_more_is_claimed_than_it_has_slots() -> None:
+    world = World(fast_clock)
+    world.directory.put(destination("d"))
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery("e0")))
+        await until(lambda: worker.counts.delivered == 1)
+        await world.schedule.park([Parked(delivery(f"e{number}"), 0) for number in range(1, 101)])
+        await until(lambda: len(worker.line) > 0)
+        claimed = worker.counts.claimed
+        assert claimed > LIMITS.slots
+        await until(lambda: len(attempts(world)) == 101)
+    assert set(world.receiver.received.values()) == {1}
+    assert await entries(world) == 0
+
+
+async def test_what_was_claimed_and_had_no_turn_is_handed_back_at_the_stop() -> None:
+    world = World(fast_clock)
+    world.directory.put(destination("d"))
+    async with working(world, replace(LIMITS, slow_after=60.0)) as worker:
+        await worker.take(await records(world, delivery("e0")))
+        await until(lambda: worker.counts.delivered == 1)
+        world.receiver.delay = lambda: 60.0
+        await world.schedule.park([Parked(delivery(f"e{number}"), 0) for number in range(1, 101)])
+        await until(lambda: len(worker.line) > 0)
+    assert await entries(world) == 100
+    look = await world.schedule.due(range(world.topics.shards), {})
+    assert [one.at <= look.now for one in look.due] == [True], "it is due at once"
+    assert (await world.schedule.stats()).leased == 0
+
+
+async def test_others_are_attempted_while_redis_takes_its_time_over_a_burst(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d", disabled_at=1), destination("other"))
+    back, park = asyncio.Event(), world.schedule.park
+
+    async def slowly(entries: Sequence[Parked]) -> list[ParkResult]:
+        await back.wait()
+        return await park(entries)
+
+    monkeypatch.setattr(world.schedule, "park", slowly)
+    async with working(world) as worker:
+        await worker.take(await records(world, *(delivery(f"e{one}") for one in range(50))))
+        await worker.take((await records(world, delivery("e50", to="other")))[-1:])
+        await until(lambda: len(attempts(world)) == 1)
+        assert unfinished(world) == 50
+        back.set()
+        await until(lambda: unfinished(world) == 0)
+    assert await entries(world) == 50
+
+
+async def test_nothing_more_is_read_while_much_is_on_its_way_into_the_schedule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d", disabled_at=1))
+    back, park = asyncio.Event(), world.schedule.park
+
+    async def slowly(entries: Sequence[Parked]) -> list[ParkResult]:
+        await back.wait()
+        return await park(entries)
+
+    monkeypatch.setattr(world.schedule, "park", slowly)
+    async with working(world, replace(LIMITS, parking=10)) as worker:
+        read = await records(world, *(delivery(f"e{one}") for one in range(50)))
+        await worker.take(read[:10])
+        await asyncio.sleep(0.01)
+        await worker.take(read[10:40])
+        taking = asyncio.create_task(worker.take(read[40:]))
+        await asyncio.sleep(0.05)
+        assert not taking.done()
+        back.set()
+        await taking
+        await until(lambda: unfinished(world) == 0)
+
+
+async def test_while_there_is_much_to_read_for_others_a_burst_has_few_slots() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"), destination("other"))
+    async with working(world, replace(LIMITS, slots=500, much_to_read=100)) as worker:
+        burst = [delivery(f"e{one}") for one in range(100)]
+        read = await records(world, *burst, delivery("e100", to="other"))
+        await worker.take(read)
+        assert worker.room.hurry
+        await until(lambda: len(attempts(world)) == 101)
+        await worker.take((await records(world, delivery("e101")))[-1:])
+        assert not worker.room.hurry

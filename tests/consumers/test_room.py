@@ -48,13 +48,13 @@ def test_quick_answers_make_room_for_more_up_to_half_of_the_slots() -> None:
     assert room.free(B, NOW) == 10
 
 
-def test_who_answers_at_once_has_enough_with_half_of_its_share() -> None:
+def test_who_answers_at_once_has_enough_with_an_eighth_of_its_share() -> None:
     room = Room(800)
     trusted(room, A)
     for _ in range(100):
         filled(room, A, room.free(A, NOW))
         room.give(A, slow=False, took=1)
-    assert room.running[A] + room.free(A, NOW) == 50
+    assert room.running[A] + room.free(A, NOW) == 12
 
 
 def test_a_quick_answer_among_others_is_not_held_against_it() -> None:
@@ -282,3 +282,13 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_while_others_wait_to_be_read_a_trusted_one_has_little() -> None:
+    room = Room(800)
+    trusted(room, A)
+    assert room.free(A, NOW) == 100
+    room.hurry = True
+    assert room.free(A, NOW) == 12
+    filled(room, A, 12)
+    assert room.free(A, NOW) == 0

@@ -64,7 +64,7 @@ def test_one_alone_has_as_many_slots_as_it_can_use() -> None:
 
 
 def test_a_fast_one_alone_is_not_held_back_by_its_share() -> None:
-    assert rate_of_one_alone(answers=5) > 3_000
+    assert rate_of_one_alone(answers=5) > 1_900
 
 
 def test_one_that_answers_late_still_gets_its_slots() -> None:

@@ -11,7 +11,7 @@ def waiting(key: DestinationKey, number: int, since: float = 0.0, size: int = 1)
     origin = Place("events", 0, number, 1)
     head = DeliveryHead(*key[:1], f"e{number}", key.destination, origin, "t", "now", "test", 1)
     record = Record("deliveries", number % 4, number, 1, None, b"", ())
-    return Waiting(record, Delivery(head, b"x" * size), since)
+    return Waiting(Delivery(head, b"x" * size), since, record)
 
 
 def events(taken: list[Waiting]) -> list[str]:
