@@ -210,11 +210,9 @@ class DeliveryWorker:
         views = await admission.views({key.tenant for key in keys})
         await admission.learn(keys)
         strange = {key for key in keys if self.topics.partition_of(*key) not in self._partitions}
-        self.room.hurry = len(records) >= self.limits.much_to_read and any(
-            key not in self.line for key in keys
-        )
         no_room: list[Waiting] = []
         now, since = self.clock(), self.monotonic()
+        self.room.hurry = self._is_late(records, now) and any(key not in self.line for key in keys)
         for record, delivery in deliveries:
             key = delivery.head.key
             destination = views[key.tenant].destinations.get(key.destination)
@@ -227,6 +225,11 @@ class DeliveryWorker:
                 no_room.append(waiting)
                 self.room.rates.fall_behind(key)
         self.parking.add(no_room)
+
+    def _is_late(self, records: Sequence[Record], now: int) -> bool:
+        """Whether there is more to read than there should be."""
+        limits = self.limits
+        return len(records) >= limits.long_list and now - records[-1].timestamp > limits.late * 1000
 
     def _not_in_hand(self, read: list[tuple[Record, Delivery]]) -> list[tuple[Record, Delivery]]:
         """Without what is read again because its partition went and came back while the attempt

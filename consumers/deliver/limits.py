@@ -10,9 +10,9 @@ class WorkerLimits:
     `slow_after` it moves into the schedule's keeping. `flush_pause` gathers attempts for one
     write: it delays retries and the log by that much, never a delivery. `claim_ahead` deliveries
     are claimed beyond the slots of one that answers quickly; while more than `parking` are on their
-    way into the schedule, nothing is read; a list of `much_to_read` says that there is more.
-    `max_age` is for what waits for a paused destination; elsewhere what follows an attempt
-    decides."""
+    way into the schedule, nothing is read. With a `long_list` of deliveries that were written more
+    than `late` ago, the worker is late. `max_age` is for what waits for a paused destination;
+    elsewhere what follows an attempt decides."""
 
     slots: int = 500
     drags_after: float = 0.5
@@ -26,7 +26,8 @@ class WorkerLimits:
     claim_bytes: int = 4 << 20
     claim_ahead: int = 200
     parking: int = 4_000
-    much_to_read: int = 500
+    long_list: int = 500
+    late: float = 0.7
     seen_per_shard: int = 8
     max_age: float = math.inf
     aged_at_once: int = 50

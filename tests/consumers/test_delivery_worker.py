@@ -525,14 +525,17 @@ async def test_nothing_more_is_read_while_much_is_on_its_way_into_the_schedule(
         await until(lambda: unfinished(world) == 0)
 
 
-async def test_while_there_is_much_to_read_for_others_a_burst_has_few_slots() -> None:
-    world = World(now_ms)
+async def test_while_the_worker_is_late_for_others_a_burst_has_few_slots() -> None:
+    world = World(fast_clock)
     world.directory.put(destination("d"), destination("other"))
-    async with working(world, replace(LIMITS, slots=500, much_to_read=100)) as worker:
+    hurried: list[bool] = []
+    async with working(world, replace(LIMITS, long_list=100, late=60.0)) as worker:
         burst = [delivery(f"e{one}") for one in range(100)]
         read = await records(world, *burst, delivery("e100", to="other"))
-        await worker.take(read)
-        assert worker.room.hurry
-        await until(lambda: len(attempts(world)) == 101)
+        for pause in (0.0, 0.5):
+            await asyncio.sleep(pause)
+            await worker.take(read)
+            hurried.append(worker.room.hurry)
         await worker.take((await records(world, delivery("e101")))[-1:])
-        assert not worker.room.hurry
+        hurried.append(worker.room.hurry)
+    assert hurried == [False, True, False]
