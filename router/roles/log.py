@@ -6,6 +6,7 @@ import logging
 import os
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.newer_records import NewerRecords
@@ -71,6 +72,10 @@ def _give_way() -> None:
     the work that a burst makes."""
     with suppress(OSError):
         os.nice(NICE)
+    if os.getsid(0) == os.getpid():
+        # Where Linux schedules by session, a session's own niceness counts; ours is ours alone.
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 async def _stop(role: Role, subscription: Subscription) -> None:
