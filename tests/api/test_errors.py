@@ -188,5 +188,10 @@ async def test_health_says_what_does_not_work(world: World) -> None:
     }
     ready = await world.client.get("http://router/readyz")
     assert ready.status_code == 503
-    assert ready.json() == {"ready": False, "lag": None, "troubles": {"kafka": "no broker answers"}}
+    assert ready.json() == {
+        "ready": False,
+        "lag": None,
+        "troubles": {"kafka": "no broker answers"},
+        "warnings": {},
+    }
     assert (await world.client.get("http://router/livez")).status_code == 200
