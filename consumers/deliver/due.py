@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from event_router.consumers.deliver.admission import Admission
+from event_router.consumers.deliver.ahead import Ahead
 from event_router.consumers.deliver.attempts import Attempts
 from event_router.consumers.deliver.keeping import Keeping
 from event_router.consumers.deliver.limits import DeliveryCounts, WorkerLimits
@@ -39,9 +40,13 @@ class DuePull:
     limits: WorkerLimits
     counts: DeliveryCounts
     shards: frozenset[int] = frozenset()
+    ahead: Ahead = field(init=False)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _next_token: float = math.inf
+    _next_look: float = math.inf
     _slot_is_wanted: bool = False
+
+    def __post_init__(self) -> None:
+        self.ahead = Ahead(self.limits.claim_ahead)
 
     def freed(self) -> None:
         self._freed.set()
@@ -55,11 +60,11 @@ class DuePull:
                 await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
-        """For a slot, or for tokens of a destination that has waited for nothing else. Slots that
+        """For a slot, or for the end of what a destination waits for that isn't one. Slots that
         come free within a moment are filled together; a short one while somebody waits for them
         who gives them back at once, as it costs that one so many deliveries."""
         shortest = self.limits.poll_every / (50 if self._slot_is_wanted else 10)
-        longest = max(min(self.limits.poll_every, self._next_token), shortest)
+        longest = max(min(self.limits.poll_every, self._next_look), shortest)
         try:
             async with asyncio.timeout(longest):
                 await self._freed.wait()
@@ -71,7 +76,7 @@ class DuePull:
         """Starts what is due and has room; how many that were."""
         await self.few_unreported()
         limits = self._limits()
-        self._next_token = math.inf
+        self._next_look = math.inf
         self._slot_is_wanted = False
         look = await persist("redis", lambda: self.schedule.due(self.shards, limits), self.health)
         due = [one for one in look.due if one.at <= look.now]
@@ -131,9 +136,13 @@ class DuePull:
             return None
         count = min(self.room.free(key, now), most)
         if most and self._may_wait(key):
-            count = self._with_those_ahead(key, count)
+            pause = self.ahead.pause(key, self.line.length(key), self.monotonic())
+            if pause:
+                self._next_look = min(self._next_look, pause)
+                return None
+            count += self.ahead.most
         if not count:
-            self._slot_is_wanted |= key in self.room.trusted and key not in self.line
+            self._slot_is_wanted |= key in self.room.trusted
             return None
         return Claim(key, count, self.limits.claim_bytes)
 
@@ -145,14 +154,6 @@ class DuePull:
             and not self.room.rates.is_limited(key)
         )
 
-    def _with_those_ahead(self, key: DestinationKey, count: int) -> int:
-        """Some more, which wait in line: one that answers at once has few slots, and works off
-        many times as many until the next look. None while the line is long."""
-        waiting = self.line.length(key)
-        if waiting > self.limits.claim_ahead // 2:
-            return 0
-        return (0 if waiting else count) + self.limits.claim_ahead - waiting
-
     def _is_worth_it(self, key: DestinationKey, destination: Destination | None, now: int) -> bool:
         """Whether there are tokens; if not, or not enough, there will be soon."""
         rates = self.room.rates
@@ -160,7 +161,7 @@ class DuePull:
         rates.fall_behind(key)
         wait = rates.wait(key, now)
         if wait:
-            self._next_token = min(self._next_token, wait)
+            self._next_look = min(self._next_look, wait)
         return not wait
 
     def _catch_up(self, claims: Sequence[Claim], claimed: Sequence[Claimed]) -> None:
@@ -169,6 +170,9 @@ class DuePull:
         for claim in claims:
             if counts[claim.destination] < claim.count:
                 self.room.rates.catch_up(claim.destination)
+                self.ahead.caught_up(claim.destination)
+            else:
+                self.ahead.claimed(claim.destination, self.monotonic())
 
     async def _shut(self, key: DestinationKey, seconds: float) -> None:
         await persist("redis", lambda: self.schedule.door(key, seconds), self.health)
