@@ -12,7 +12,6 @@
 Foreign exceptions don't leave the adapter that meets them: it raises one of these from them.
 """
 
-import re
 from dataclasses import dataclass
 
 
@@ -106,12 +105,17 @@ class TooLarge(Rejected):
 
 
 _SHOWN = 80
-_LOGIN = re.compile(r"(?<=//).*@", re.DOTALL)
 
 
 def without_login(text: str) -> str:
-    """`text`, without the user and the password of a URL in it; rather too much is hidden."""
-    return _LOGIN.sub("***@", text)
+    """`text`, without the user and the password of a URL, or of `user:password@host`, in it;
+    rather too much is hidden."""
+    before, at, after = text.rpartition("@")
+    scheme, slashes, _ = before.partition("//")
+    if slashes:
+        return f"{scheme}//***@{after}"
+    quote = text[:1] if text[:1] in ("'", '"') else ""
+    return f"{quote}***@{after}" if at and ":" in text else text
 
 
 def _shown(value: object) -> str:

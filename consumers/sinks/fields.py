@@ -88,8 +88,8 @@ def _http_url(url: str) -> str:
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
-    if not fits:
-        raise ValueError("an http or https URL")
+    if not fits or "@" in parts.netloc:
+        raise ValueError("an http or https URL without a user or a password in it")
     return url
 
 

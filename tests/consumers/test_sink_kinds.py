@@ -103,6 +103,25 @@ def test_a_destination_that_cannot_be_opened_still_shows() -> None:
     assert load_sinks().shown(a_destination("webhook", {}, {})) == ("", None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "shown"),
+    [
+        ("aws_sqs", {"queue_url": "https://u:hidden@h/1/q"}, "'https://***@h/1/q'"),
+        ("nats", {"server": "nats://hidden@h:1", "subject": "s"}, "'nats://***@h:1'"),
+        ("nats", {"server": "hidden@h:1", "subject": "s"}, "'***@h:1'"),
+        ("redis_stream", {"server": ":hid@den@h:1", "stream": "s"}, "'***@h:1'"),
+        ("rabbitmq", {"server_url": "u:hidden@h", "exchange": "e"}, "'***@h'"),
+        ("kafka", {"brokers": "u:hid'den@h:1,h:2", "topic": "t"}, '"***@h:1,h:2"'),
+    ],
+)
+def test_a_login_in_an_address_is_refused_and_not_shown(
+    kind: str, config: dict[str, str], shown: str
+) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        load_sinks().check(kind, config, {})
+    assert str(caught.value).partition(": ")[2].startswith(f"{shown} is not ")
+
+
 def test_a_problem_reads_as_field_value_and_what_would_be_right() -> None:
     with pytest.raises(InvalidValue) as caught:
         load_sinks().check("webhook", {"url": 7}, {})
