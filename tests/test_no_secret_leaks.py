@@ -69,6 +69,9 @@ class Planted:
     sasl_password: str = field(default_factory=lambda: _planted("sasl"))
     mistaken: str = field(default_factory=lambda: _planted("mistake"))
     wrong_key: str = field(default_factory=lambda: _planted("wrongkey"))
+    query: str = field(default_factory=lambda: _planted("query"))
+    signature: str = field(default_factory=lambda: _planted("signature"))
+    row: str = field(default_factory=lambda: _planted("row"))
     rabbitmq: str = field(default_factory=lambda: _planted("rabbit"))
     nats: str = field(default_factory=lambda: _planted("nats"))
     nats_token: str = field(default_factory=lambda: _planted("token"))
@@ -78,6 +81,8 @@ class Planted:
     gcp_broken: str = field(default_factory=lambda: _planted("gcp"))
     azure: str = field(default_factory=lambda: _key("azure"))
     postgres: str = field(default_factory=lambda: _planted("postgres"))
+    hookdeck: str = field(default_factory=lambda: _planted("hookdeck"))
+    cloudflare: str = field(default_factory=lambda: _planted("cloudflare"))
     redis_stream: str = field(default_factory=lambda: _planted("stream"))
 
     def all(self, *but: str) -> dict[str, str]:
@@ -138,6 +143,7 @@ def settings(
         OPERATOR_EVENTS_URL="http://127.0.0.1:9/",
         OPERATOR_EVENTS_SECRET=planted.operator_secret,
         OPERATOR_EVENTS_TOPICS="*",
+        MAX_DESTINATIONS_PER_TENANT="30",
         RETRY_SCHEDULE="0.2,30",
         DELIVERY_TIMEOUT="2",
     )
@@ -170,7 +176,7 @@ def _webhook(url: str, planted: Planted, **more: Any) -> dict[str, Any]:
         "type": "webhook",
         "topics": "*",
         "config": {
-            "url": f"{url}/{planted.url}",
+            "url": f"{url}/{planted.url}?token={planted.query}",
             "custom_headers": f'{{"authorization": "Bearer {planted.header}"}}',
         },
         "credentials": {"secret": f"whsec_{planted.webhook_secret}"},
@@ -218,6 +224,48 @@ def _newer(planted: Planted) -> list[tuple[str, dict[str, Any], dict[str, Any]]]
     ]
 
 
+def _elsewhere(planted: Planted) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """As in `_newer`; but their servers are on the internet, so nothing may be sent to them."""
+    token = base64.b64encode(f"src_1:{planted.hookdeck}".encode()).decode()
+    queue = {"account_id": "0" * 32, "queue_id": "1" * 32}
+    return [
+        ("hookdeck", {}, {"token": token}),
+        ("cloudflare_queues", queue, {"api_token": planted.cloudflare}),
+    ]
+
+
+def _name(kind: str, number: int) -> str:
+    return f"{kind}_{number}"
+
+
+async def _make_newer(ask: Asked, planted: Planted) -> None:
+    path, off = "/tenants/acme/destinations", {"disabled_at": "2026-01-01T00:00:00Z"}
+    for all_of_them, more in ((_newer(planted), {}), (_elsewhere(planted), off)):
+        for number, (kind, config, credentials) in enumerate(all_of_them):
+            body = {"type": kind, "topics": "*", "config": config, "credentials": credentials}
+            body |= {"id": _name(kind, number), **more}
+            assert await ask("POST", path, shows=True, json=body) == 201, body
+
+
+async def _upload(ask: Asked, planted: Planted) -> None:
+    """A batch of which no row is accepted; and first the same with a key that is wrong."""
+    to, rows = "/v2/datasets/org:acme/upload", f"id,a\n,{planted.row}\nx,2,{planted.row}\n"
+    names = {"resource_identifier": "orders", "file_name": "rows.csv"}
+    params = names | {"X-Amz-Signature": planted.signature}  # as in a URL that was signed
+    wrong = {"Authorization": f"Bearer {planted.mistaken}"}
+    refused = await ask.http.put(to, params=params, content=rows, headers=wrong)
+    uploaded = await ask.http.put(to, params=params, content=rows)
+    assert (refused.status_code, uploaded.status_code) == (401, 200)
+    body = {"file_name": [uploaded.json()["data"]["file_name"]], "id_field": "id"}
+    begun = await ask.http.post("/v2/events/org:acme:orders/ingest", json=body)
+    path = f"/v2/jobs/{begun.json()['data']['job_uuid']}"
+    async with asyncio.timeout(60):
+        while (job := await ask.http.get(path)).json()["data"]["status"] != "FAILURE":
+            await asyncio.sleep(0.1)
+    for answer in (refused, uploaded, begun, job):
+        ask.answered += answer.content
+
+
 def _as_key(secret: str) -> str:
     return f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----"
 
@@ -225,6 +273,8 @@ def _as_key(secret: str) -> str:
 def _mistakes(url: str, secret: str) -> list[dict[str, Any]]:
     """Bodies with a secret where it is wrong."""
     fine = {"type": "webhook", "topics": "*", "config": {"url": url}}
+    http, keys = f"http://u:{secret}@127.0.0.1:9", {"key": "AKIAEXAMPLE", "secret": "s"}
+    table = {"server": f"u:{secret}@127.0.0.1:9", "database": "d", "table": "t"}
     return [
         {**fine, "credentials": {"secret": secret}},
         {**fine, "credentials": {"secret": {"a": secret}}},
@@ -253,6 +303,10 @@ def _mistakes(url: str, secret: str) -> list[dict[str, Any]]:
         {**fine, "type": "kafka", "config": {"brokers": f"kafka://u:{secret}@h:1", "topic": "t"}},
         {**fine, "type": "aws_sqs", "credentials": {"key": 1, "secret": [secret]}},
         {**fine, "type": "rabbitmq", "config": {"server_url": f"amqp://u:{secret}@h"}},
+        {**fine, "type": "aws_sqs", "config": {"queue_url": f"{http}/1/q"}, "credentials": keys},
+        {**fine, "type": "nats", "config": {"server": f"nats://u:{secret}@h:1", "subject": "s"}},
+        {**fine, "type": "postgres", "config": table, "credentials": {"username": "u"}},
+        {**fine, "type": "redis_stream", "config": {"server": f":{secret}@h:1", "stream": "s"}},
         {**fine, "type": "gcp_pubsub", "credentials": {"service_account_json": secret}},
     ]
 
@@ -285,6 +339,8 @@ async def _everything_happens(ask: Asked, system: System, planted: Planted, url:
     mutual = _webhook("https://127.0.0.1:9", planted, id="mutual")
     mutual["credentials"] |= CLIENT.credentials
     assert await ask("POST", "/tenants/acme/destinations", shows=True, json=mutual) == 201
+    await _make_newer(ask, planted)
+    await _upload(ask, planted)
     kafka = _kafka(system.settings.kafka, planted)
     assert await ask("POST", "/tenants/acme/destinations", json=kafka) == 201
     await _make_mistakes(ask, planted, url)
@@ -300,6 +356,16 @@ async def _everything_happens(ask: Asked, system: System, planted: Planted, url:
     for path in ("/tenants", "/tenants/acme", "/destination-types", "/dead"):
         assert await ask("GET", path) == 200
     assert await ask("GET", "/tenants/acme/destinations", shows=True) == 200
+
+
+async def _all_attempted(ask: Asked, planted: Planted) -> None:
+    """An attempt at each of the newer destinations stands in the log."""
+    wanted = {_name(kind, number) for number, (kind, *_) in enumerate(_newer(planted))}
+    async with asyncio.timeout(60):
+        for name in wanted:
+            asked = {"destination_id": name, "limit": "1"}
+            while '"code"' not in (await ask.http.get("/api/v1/attempts", params=asked)).text:
+                await asyncio.sleep(0.1)
 
 
 async def _records(bootstrap: str, topics: tuple[str, ...], group: str) -> bytes:
@@ -370,12 +436,14 @@ async def test_no_secret_is_anywhere_but_where_it_belongs(
     written: dict[str, bytes] = {}
     receiver = Receiver()
     async with scripted(receiver) as server, running(settings, tmp_path) as system:
+        system.start("jobs")
         async with asking(system, planted.api_key) as ask:
             url = f"http://127.0.0.1:{server.port}"
             await _everything_happens(ask, system, planted, url)
             async with asyncio.timeout(60):
                 while len(receiver.taken) != 3:
                     await asyncio.sleep(0.05)
+            await _all_attempted(ask, planted)
             await system.quiet(30)
             for path in ("/attempts", "/events", "/dead"):
                 await ask("GET", path)
@@ -393,15 +461,16 @@ async def test_no_secret_is_anywhere_but_where_it_belongs(
         written["topics"] = await _records(
             system.settings.kafka, topics.all, f"{topics.namespace}x"
         )
-    logs = [system.log(role).read_bytes() for role in ("stream", "deliver", "log", "api")]
+    logs = [system.log(role).read_bytes() for role in ("stream", "deliver", "log", "api", "jobs")]
     written["logs"] = b"".join(logs)
     written["log database"] = _files(tmp_path, "log.sqlite*")
     assert b"e2" in written["log database"]
     assert b"connection_refused" in written["topics"]
+    assert b"nothing_accepted" in written["registry"]
     assert planted.header in (receiver.requests[0].header("authorization") or "")
 
     every = planted.all()
-    shown = planted.all("webhook_secret", "header", "url")  # to whoever may know them
+    shown = planted.all("webhook_secret", "header", "url", "query")  # to whoever may know them
     assert {
         where: found(shown if where == "shown" else every, text) for where, text in written.items()
     } == {where: set() for where in written}
