@@ -7,7 +7,7 @@ from typing import cast
 import httptools
 import msgspec
 
-from event_router.consumers.http1.connection_codes import connection_code
+from event_router.consumers.http1.connection_codes import broken
 from event_router.consumers.http1.target import Endpoint
 from event_router.schemas.attempt import BODY_KEPT
 from event_router.schemas.errors import Unavailable
@@ -192,9 +192,11 @@ class Connection(asyncio.Protocol):
             self._fail("protocol_error", "closed in the middle of an answer")
         elif exc is None:
             self._fail("connection_reset", "closed without an answer")
-        else:  # a server may refuse a client's certificate after the handshake (TLS 1.3)
-            code = connection_code(exc) if isinstance(exc, OSError) else "connection_reset"
-            self._fail(code, str(exc))
+        elif isinstance(exc, OSError):
+            # A server may refuse a client's certificate after the handshake (TLS 1.3).
+            waiter.set_exception(broken(exc, str(exc)))
+        else:
+            self._fail("connection_reset", str(exc))
 
     def _ends_with_connection(self) -> bool:
         """Neither its length nor a last chunk says where it ends (RFC 9112, 6.3)."""

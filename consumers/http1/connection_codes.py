@@ -3,6 +3,7 @@
 import ssl
 
 from event_router.consumers.network_codes import network_code
+from event_router.schemas.errors import Answer, Unavailable
 
 # X509_V_ERR_… of OpenSSL's x509_vfy.h.
 _OF_THEIR_CERTIFICATE = {
@@ -30,3 +31,10 @@ def connection_code(error: OSError) -> str:
     if any(alert in reason for alert in _OF_OUR_CERTIFICATE):
         return "tls_client_certificate"
     return network_code(error)
+
+
+def broken(error: OSError, detail: str) -> Unavailable:
+    """People see what was wrong with TLS where the server's answer would stand."""
+    code = connection_code(error)
+    said = str(error).encode() if isinstance(error, ssl.SSLError) else b""
+    return Unavailable(code, detail, answer=Answer(code, body=said))

@@ -11,11 +11,11 @@ from ipaddress import IPv4Address, IPv6Address
 
 from event_router.consumers.addresses import Resolver
 from event_router.consumers.http1.connection import Connection, DiedIdle, HttpAnswer
-from event_router.consumers.http1.connection_codes import connection_code
+from event_router.consumers.http1.connection_codes import broken
 from event_router.consumers.http1.pool import Pools
 from event_router.consumers.http1.target import Endpoint, Target, header_lines
 from event_router.consumers.http1.tls_contexts import TlsContexts
-from event_router.schemas.errors import Answer, Unavailable
+from event_router.schemas.errors import Unavailable
 
 CONNECT_PATIENCE = 5.0
 
@@ -130,7 +130,7 @@ class Sender:
                     return await self._connect(endpoint, str(address))
             except OSError as error:
                 if not waiting:
-                    raise _unavailable(endpoint, error) from error
+                    raise broken(error, f"{endpoint.host}:{endpoint.port}: {error}") from error
 
     async def _connect(self, endpoint: Endpoint, address: str) -> Connection:
         tls = await self._tls.of(endpoint.material) if endpoint.tls else None
@@ -149,11 +149,3 @@ class Sender:
         self._connections.discard(connection)
         if self._closed and not self._connections:
             self._all_lost.set()
-
-
-def _unavailable(endpoint: Endpoint, error: OSError) -> Unavailable:
-    """People see what was wrong with TLS where the server's answer would stand."""
-    code = connection_code(error)
-    said = str(error).encode() if isinstance(error, ssl.SSLError) else b""
-    detail = f"{endpoint.host}:{endpoint.port}: {error}"
-    return Unavailable(code, detail, answer=Answer(code, body=said))

@@ -98,7 +98,9 @@ def test_a_certificate_that_the_server_refuses_is_called_so(
 
 def test_a_certificate_that_is_missing_is_called_so() -> None:
     server = only(ssl.TLSVersion.TLSv1_3, asking(server_context("127.0.0.1")))
-    assert failure_of(server, material()).code == "tls_client_certificate"
+    error = failure_of(server, material())
+    assert error.code == error.answer.code == "tls_client_certificate"
+    assert b"alert certificate required" in error.answer.body
 
 
 def test_before_tls_1_3_a_missing_certificate_is_like_any_other_failure() -> None:
