@@ -6,11 +6,14 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-from rich.console import Console
-from rich.table import Table
+try:
+    import typer
+    from rich.table import Table
+except ModuleNotFoundError as missing:  # the base install has the command, and not what it needs
+    sys.exit(f"router: {missing.name} isn't installed: pip install '.[server]', from a clone")
 
 from event_router.router import cli_dead, cli_publish, cli_secrets
+from event_router.router.console import console
 from event_router.schemas.errors import EventRouterError
 
 if TYPE_CHECKING:
@@ -24,8 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-_A_LINE_EACH = 250  # columns, for grep and the like
 
 app.add_typer(cli_dead.app, name="dead")
 app.add_typer(cli_secrets.app, name="secrets")
@@ -138,7 +139,7 @@ def settings() -> None:
     table.add_column("what it is", overflow="fold")
     for row in describe_settings(read_settings()):
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else _A_LINE_EACH).print(table)
+    console().print(table)
 
 
 @app.command()
@@ -153,7 +154,7 @@ def sinks(
 
     found = load_sinks()
     if schema is not None:
-        typer.echo(json.dumps(entered_schema(found, schema), indent=2))
+        typer.echo(json.dumps(entered_schema(found, schema), indent=2, ensure_ascii=False))
         return
     for row in type_rows(found):
         typer.echo("{:18} {:23} {:11} {}".format(*row))

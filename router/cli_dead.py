@@ -4,8 +4,8 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from event_router.router.console import console
 from event_router.schemas.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def list_(
     from event_router.router.commands.dead import table_of_dead
 
     wanted = _filter(None, tenant, event, destination, reason)
-    Console().print(asyncio.run(table_of_dead(wanted, limit)))
+    console().print(asyncio.run(table_of_dead(wanted, limit)))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """`router dead list|show|replay`: what was given up, from a shell."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from rich.table import Table
@@ -11,7 +11,7 @@ from event_router.router.clock import now_ms
 from event_router.router.hops.replay import Replay, Replayed
 from event_router.router.settings import read_settings
 from event_router.router.store.log import SqlLog
-from event_router.router.store.log_ports import DeadFilter
+from event_router.router.store.log_ports import DeadFilter, LoggedDead
 from event_router.router.store.paging import Paging
 from event_router.schemas.attempt import Dead
 from event_router.schemas.decode import rfc3339
@@ -22,14 +22,20 @@ MOST = 1_000_000
 
 async def table_of_dead(wanted: DeadFilter, limit: int) -> Table:
     """The newest first."""
-    table = Table(box=None)
-    for column in ("place", "time", "reason", "tenant", "event", "destination", "replayed"):
-        table.add_column(column, overflow="fold")
     async with _log() as log:
-        for one in (await log.dead(wanted, Paging(limit))).models:
-            replayed = "" if one.replayed_at is None else rfc3339(one.replayed_at)
-            told = (one.tenant or "", one.event or "", one.destination)
-            table.add_row(one.place, rfc3339(one.at), one.reason, *told, replayed)
+        return as_table((await log.dead(wanted, Paging(limit))).models)
+
+
+def as_table(dead: Iterable[LoggedDead]) -> Table:
+    """Places, which `show` and `replay` take, stay whole in narrow terminals, too."""
+    table = Table(box=None)
+    table.add_column("place", no_wrap=True)
+    for column in ("time", "reason", "tenant", "event", "destination", "replayed"):
+        table.add_column(column, overflow="fold")
+    for one in dead:
+        replayed = "" if one.replayed_at is None else rfc3339(one.replayed_at)
+        told = (one.tenant or "", one.event or "", one.destination)
+        table.add_row(one.place, rfc3339(one.at), one.reason, *told, replayed)
     return table
 
 
