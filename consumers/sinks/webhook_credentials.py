@@ -37,9 +37,9 @@ _NO = {"false", "0", "", "none"}
 class WebhookCredentials(Fields):
     """The secret that signs, made up when none is given; the previous one signs too until then.
     The client's certificate, if any, with those that lead to its authority, and its key.
-
-    The validation's context is the WebhookStyle that the secrets must be good for.
     """
+
+    # The validation's context is the WebhookStyle that the secrets must be good for.
 
     secret: str = Field(default_factory=new_secret, repr=False)
     previous_secret: str | None = Field(None, repr=False)

@@ -34,6 +34,7 @@ def entered_schema(sinks: SinkTypes, name: str) -> dict[str, Any]:
     Raises InvalidValue for a type that isn't known.
     """
     kind = sinks.described(name)
+    credentials = kind.Credentials.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": kind.label,
@@ -42,7 +43,7 @@ def entered_schema(sinks: SinkTypes, name: str) -> dict[str, Any]:
         "properties": {
             "type": {"const": name},
             "config": kind.Config.model_json_schema(),
-            "credentials": kind.Credentials.model_json_schema(),
+            "credentials": credentials,
         },
-        "required": ["type", "config"],
+        "required": ["type", "config"] + ["credentials"] * ("required" in credentials),
     }

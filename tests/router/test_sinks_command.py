@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from event_router.consumers.sinks.kinds import load_sinks
@@ -34,6 +35,11 @@ def test_a_schema_is_what_is_checked() -> None:
     assert config["required"] == ["brokers", "topic"]
     assert config["additionalProperties"] is False
     assert "password" in schema["properties"]["credentials"]["properties"]
+
+
+@pytest.mark.parametrize(("type_", "needed"), [("webhook", False), ("aws_sqs", True)])
+def test_credentials_are_required_where_one_of_them_is(type_: str, needed: bool) -> None:
+    assert ("credentials" in entered_schema(SINKS, type_)["required"]) is needed
 
 
 def test_a_schema_of_an_unknown_type_names_those_there_are() -> None:
