@@ -430,6 +430,7 @@ async def _said(env: Mapping[str, str], *words: str, until: bytes = b"\0") -> by
     return bytes(said) + (await process.communicate())[0]
 
 
+@pytest.mark.timeout(300)
 async def test_no_secret_is_anywhere_but_where_it_belongs(
     settings: dict[str, str], planted: Planted, locked_redis: str, tmp_path: Path
 ) -> None:
