@@ -103,6 +103,7 @@ async def test_every_method_of_the_python_sdk_works_unchanged(mode: str) -> None
             ["brokers", "text", True],
             ["topic", "text", True],
             ["tls", "checkbox", False],
+            ["ca_certificate", "text", False],
             ["sasl_mechanism", "select", False],
             ["partition_key_template", "text", False],
         ],
