@@ -26,7 +26,28 @@ class KafkaOffsets:
     async def _answer(
         self, ask: Callable[[Admin], Awaitable[dict[Partition, int]]]
     ) -> dict[Partition, int]:
-        """A question that meets the end of a broker may never be answered."""
+        """A question that meets the end of a broker may never be answered, or end as if somebody
+        had cancelled it, and neither may its clean-up end: so it has a task of its own."""
+        asking = asyncio.create_task(self._ask(ask), name="ask Kafka for offsets")
+        asking.add_done_callback(_look_at)
+        try:
+            done, _ = await asyncio.wait({asking}, timeout=self.patience)
+        finally:
+            asking.cancel()
         with ours(self.config):
-            async with asyncio.timeout(self.patience), Admin(self.config) as admin:
+            if not done or asking.cancelled():
+                raise TimeoutError("a question about offsets was not answered")
+        return asking.result()
+
+    async def _ask(
+        self, ask: Callable[[Admin], Awaitable[dict[Partition, int]]]
+    ) -> dict[Partition, int]:
+        with ours(self.config):
+            async with Admin(self.config) as admin:
                 return await ask(admin)
+
+
+def _look_at(asking: "asyncio.Task[dict[Partition, int]]") -> None:
+    """What an abandoned question raises is nobody's business."""
+    if not asking.cancelled():
+        asking.exception()

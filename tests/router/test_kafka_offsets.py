@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiokafka import TopicPartition
 
+from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka_admin import Admin
 from event_router.router.kafka_offsets import KafkaOffsets
 from event_router.schemas.errors import Unavailable
@@ -38,3 +39,24 @@ async def test_trouble_right_after_connecting_is_told_as_it_is(
     monkeypatch.setattr(Admin, "_places", nobody)
     with pytest.raises(Unavailable):
         await KafkaOffsets(config_of(kafka)).ends(unique())
+
+
+@pytest.mark.parametrize("trouble", ["cancelled", "hangs while it ends"])
+async def test_a_client_that_ends_oddly_is_trouble_of_kafka(
+    monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Sweep would end for good, or wait for ever."""
+
+    async def odd(admin: Admin) -> Admin:
+        if trouble == "cancelled":
+            raise asyncio.CancelledError
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1)
+        return admin
+
+    monkeypatch.setattr(Admin, "__aenter__", odd)
+    with pytest.raises(Unavailable):
+        async with asyncio.timeout(0.8):
+            await KafkaOffsets(KafkaConfig("127.0.0.1:1"), patience=0.1).ends("any")
