@@ -38,19 +38,30 @@ class Sweeper:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            why = ""
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._keep_sweeping(), name="sweep: pass")
-                    group.create_task(self.sweep.refills.run(), name="sweep: refill")
-                    group.create_task(self.sweep.orphans.keep_turn(), name="sweep: turn")
-            except* Unavailable as troubles:
-                why = "; ".join(map(str, troubles.exceptions))
-            # A group that was cancelled while a task of its raised tells of the task alone.
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise asyncio.CancelledError
+            why = await self._until_one_ends()
             log.warning("sweep.postponed", extra={"why": why})
             await self.pause(self.pace.check)
+
+    async def _until_one_ends(self) -> str:
+        """Why it did, as none does by itself. A task group wouldn't do: a client that ends may
+        leave a cancellation behind in whoever waits for it, which a group takes for the task's own,
+        and goes on without it; and until Python 3.12 one whose task fails looks cancelled itself.
+        """
+        works = {
+            "pass": self._keep_sweeping(),
+            "refill": self.sweep.refills.run(),
+            "turn": self.sweep.orphans.keep_turn(),
+        }
+        tasks = {
+            asyncio.create_task(work, name=f"sweep: {name}"): name for name, work in works.items()
+        }
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        return "; ".join(f"{tasks[task]}: {_end_of(task)}" for task in ended)
 
     async def _keep_sweeping(self) -> None:
         while True:
@@ -76,3 +87,13 @@ class Sweeper:
             # What was parked made place at the front: there may be more.
             rest = 0 if parked else round(self.pace.every * 1000)
             self._next = self.clock() + rest
+
+
+def _end_of(task: "asyncio.Task[None]") -> str:
+    """Raises what is no trouble of a dependency, but a mistake."""
+    if task.cancelled():
+        return "interrupted"
+    error = task.exception()
+    if error is None or isinstance(error, Unavailable):
+        return str(error or "ended")
+    raise error

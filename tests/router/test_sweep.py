@@ -23,7 +23,7 @@ from event_router.router.hops.orphans import (
 )
 from event_router.router.hops.progress import passed, progress_of, reached, shrunk
 from event_router.router.hops.sweep import Sweep
-from event_router.router.hops.sweeper import Sweeper
+from event_router.router.hops.sweeper import Sweeper, SweeperPace
 from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
 from event_router.router.store.log_ports import DeliveryRef, Unsettled
@@ -397,6 +397,29 @@ async def test_it_ends_when_it_is_cancelled_in_the_middle_of_trouble() -> None:
     async with asyncio.timeout(5):
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+class _Interrupted(_Stubborn):
+    """Ends its first look as if somebody had cancelled it."""
+
+    looks = 0
+
+    async def intact_for(self) -> float | None:
+        self.looks += 1
+        if self.looks == 1:
+            raise asyncio.CancelledError
+        return await super().intact_for()
+
+
+async def test_it_goes_on_after_a_cancellation_that_was_not_meant_for_it() -> None:
+    schedule = _Interrupted()
+    sweep: Any = SimpleNamespace(schedule=schedule, refills=_Stubborn(), orphans=_Stubborn())
+    pace = SweeperPace(check=0.01)
+    running = asyncio.create_task(Sweeper(sweep, lambda: 0, pace).run())
+    await until(lambda: schedule.looks == 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 class _Passes:
