@@ -45,7 +45,7 @@ class Sweeper:
     async def _until_one_ends(self) -> str:
         """Why it did, as none does by itself. A task group wouldn't do: a client that ends may
         leave a cancellation behind in whoever waits for it, which a group takes for the task's own,
-        and goes on without it; and until Python 3.12 one whose task fails looks cancelled itself.
+        and goes on without it; and before Python 3.13 one whose task fails looks cancelled itself.
         """
         works = {
             "pass": self._keep_sweeping(),
