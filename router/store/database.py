@@ -7,6 +7,7 @@ more per call, and SQLite has none. Exceptions of SQLAlchemy and of the drivers 
 import asyncio
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -81,7 +82,22 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # Transactions begin where we say so: the driver would begin one late, and as a reader.
     connection.isolation_level = None
     for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}").close()
+        _set(connection, pragma)
+
+
+def _set(connection: sqlite3.Connection, pragma: str) -> None:
+    """Waits for its turn by itself: of several that begin a file's write-ahead log at once, SQLite
+    refuses all but one at once, whatever the timeout."""
+    until = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}").close()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
