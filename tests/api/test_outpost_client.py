@@ -41,7 +41,7 @@ def npm_sdk() -> Path:
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
         npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
-        subprocess.run([*npm, f"{NPM_SDK}@{NPM_VERSION}"], check=True, timeout=300)
+        subprocess.run([*npm, f"{NPM_SDK}@{NPM_VERSION}"], check=True, timeout=900)
         done.touch()
     return folder / "node_modules" / NPM_SDK / "dist" / "esm" / "index.js"
 
@@ -162,7 +162,7 @@ async def test_an_old_python_sdk_publishes_unchanged() -> None:
     assert len(world.published()) == 1
 
 
-@pytest.mark.timeout(400)  # fetching it may take long
+@pytest.mark.timeout(1000)  # fetching it may take long
 async def test_every_method_of_the_typescript_sdk_works_unchanged() -> None:
     sdk = npm_sdk()
     world = await a_world()
