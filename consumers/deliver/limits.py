@@ -24,10 +24,10 @@ class WorkerLimits:
     flush_at: int = 200
     unreported: int = 5_000
     claim_bytes: int = 4 << 20
-    claim_ahead: int = 200
+    claim_ahead: int = 60
     parking: int = 4_000
     long_list: int = 500
-    late: float = 0.7
+    late: float = 1.3
     seen_per_shard: int = 8
     max_age: float = math.inf
     aged_at_once: int = 50

@@ -12,6 +12,10 @@ from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import OnGap, note_gaps
 from event_router.router.roles.role import Role
 
+WINDOW = 40_000
+"""Offsets: what a burst at one destination reads in the seconds that its first deliveries wait in
+line. What is held in memory is bounded by the line."""
+
 
 async def run(role: Role) -> None:
     settings, topics, connected = role.settings, role.topics, connect(role)
@@ -32,7 +36,7 @@ async def run(role: Role) -> None:
         [topics.deliveries],
         topics.group("deliver"),
         kafka=kafka_config(settings),
-        reading=Reading(drain=settings.drain_timeout),
+        reading=Reading(drain=settings.drain_timeout, window=WINDOW),
         callbacks=_moves(worker, newer, note_gaps(role, "deliver", connected.producer)),
         health=role.health,
     )
