@@ -11,8 +11,7 @@ worker lives.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import InitVar, dataclass, field
 
 from event_router.consumers.deliver.admission import Admission
@@ -117,7 +116,7 @@ class DeliveryWorker:
         as long at most reports it.
 
         On return every attempt was reported, or is parked and its offset done; but for what Kafka
-        doesn't take, which will be attempted again.
+        or Redis doesn't take by then, which will be read or attempted again.
         """
         async with asyncio.TaskGroup() as group:
             self.attempts.group = group
@@ -134,15 +133,15 @@ class DeliveryWorker:
             for loop in starts:
                 loop.cancel()
             self.parking.add(self.line.since_before(math.inf))
-            await self.parking.flush()
-            late = await self.attempts.wait(self.running, drain)
+            late, parked = await asyncio.gather(
+                self.attempts.wait(self.running, drain), _in_time(drain, self.parking.flush())
+            )
             await self.attempts.cancel(late)
-            await self.keeping.hold(late, 0.0)
+            if parked:
+                await _in_time(drain, self.keeping.hold(late, 0.0))
             for loop in others:
                 loop.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(drain):
-                await self.reports.flush()
+        await _in_time(drain, self.reports.flush())
         await self.sinks.aclose()
 
     def assigned(self, partitions: Collection[int]) -> None:
@@ -265,6 +264,16 @@ class DeliveryWorker:
         dead = dead_of(record, problem.reason, problem.detail, self.clock())
         await self.producer.send([dead_message(dead, self.topics)])
         self.done([record])
+
+
+async def _in_time(seconds: float, work: Awaitable[None]) -> bool:
+    """False when it took longer, and was given up."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        return False
+    return True
 
 
 def _attempt_of(delivery: Delivery) -> tuple[EntryKey, int]:

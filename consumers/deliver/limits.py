@@ -24,7 +24,7 @@ class WorkerLimits:
     flush_at: int = 200
     unreported: int = 5_000
     claim_bytes: int = 4 << 20
-    claim_ahead: int = 60
+    claim_ahead: int = 200
     parking: int = 4_000
     long_list: int = 500
     late: float = 1.3

@@ -16,7 +16,7 @@ from event_router.consumers.ports import Batch, Parked, ParkResult, Producer, Re
 from event_router.router.clock import now_ms
 from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
-from event_router.schemas.errors import Answer, Rejected, TooLarge
+from event_router.schemas.errors import Answer, Rejected, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place, Record
 from event_router.schemas.wire import delivery_message, read_outcome
 from tests.loop import World, destination, unavailable
@@ -498,6 +498,22 @@ async def test_others_are_attempted_while_redis_takes_its_time_over_a_burst(
         back.set()
         await until(lambda: unfinished(world) == 0)
     assert await entries(world) == 50
+
+
+async def test_it_stops_in_time_though_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d", disabled_at=1), destination("slow"))
+    world.receiver.delay = lambda: 60.0
+
+    async def away(*_: object) -> None:
+        raise Unavailable("redis", "nobody answers")
+
+    for call in ("park", "hold", "due"):
+        monkeypatch.setattr(world.schedule, call, away)
+    async with asyncio.timeout(5), working(world) as worker:
+        await worker.take(await records(world, delivery("e1"), delivery("e2", to="slow")))
+        await until(lambda: len(worker.running) == 1)
+    assert unfinished(world) == 2, "whoever reads next attempts them"
 
 
 async def test_nothing_more_is_read_while_much_is_on_its_way_into_the_schedule(
