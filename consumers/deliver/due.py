@@ -137,7 +137,7 @@ class DuePull:
         count = min(self.room.free(key, now), most)
         if most and self._may_wait(key):
             pause = self.ahead.pause(key, self.line.length(key), self.monotonic())
-            if pause:
+            if pause and (key in self.line or not self._is_alone(key)):
                 self._next_look = min(self._next_look, pause)
                 return None
             count += self.ahead.most
@@ -145,6 +145,10 @@ class DuePull:
             self._slot_is_wanted |= key in self.room.trusted
             return None
         return Claim(key, count, self.limits.claim_bytes)
+
+    def _is_alone(self, key: DestinationKey) -> bool:
+        """Nobody else's attempts run: there is nobody to make a pause for."""
+        return self.room.running.keys() <= {key}
 
     def _may_wait(self, key: DestinationKey) -> bool:
         """Whether what was claimed for it soon has a slot, if it hasn't one yet."""
