@@ -182,8 +182,8 @@ class Watermarks(Generic[R]):
         for partition in partitions:
             mark = self._marks.pop(partition, None)
             self._committed.pop(partition, None)
-            if mark is not None and mark.finished:
-                self._finished[partition] = mark.finished
+            if mark is not None and (finished := mark.finished):
+                self._finished[partition] = finished
 
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._marks
