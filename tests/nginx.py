@@ -25,7 +25,7 @@ error_log {prefix}/error.log warn;
 events {{ worker_connections 1024; }}
 """
 
-CONF = (
+_HTTP = (
     _PROCESS
     + """
 http {{
@@ -37,6 +37,12 @@ http {{
     fastcgi_temp_path {prefix}/fastcgi;
     uwsgi_temp_path {prefix}/uwsgi;
     scgi_temp_path {prefix}/scgi;
+"""
+)
+
+CONF = (
+    _HTTP
+    + """
     log_format posted '$request_method $request_uri $http_host $request_length $connection';
     server {{
         listen 127.0.0.1:{port} backlog=4096;
@@ -63,17 +69,8 @@ http {{
 )
 
 MUTUAL_CONF = (
-    _PROCESS
+    _HTTP
     + """
-http {{
-    access_log off;
-    keepalive_requests 1000000;
-    client_max_body_size 16m;
-    client_body_temp_path {prefix}/body;
-    proxy_temp_path {prefix}/proxy;
-    fastcgi_temp_path {prefix}/fastcgi;
-    uwsgi_temp_path {prefix}/uwsgi;
-    scgi_temp_path {prefix}/scgi;
     server {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {prefix}/cert.pem;
