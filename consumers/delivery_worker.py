@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 
 from event_router.consumers.deliver.admission import Admission
 from event_router.consumers.deliver.attempts import Attempts, Job
@@ -134,14 +135,14 @@ class DeliveryWorker:
                 loop.cancel()
             self.parking.add(self.line.since_before(math.inf))
             late, parked = await asyncio.gather(
-                self.attempts.wait(self.running, drain), _in_time(drain, self.parking.flush())
+                self.attempts.wait(self.running, drain), _in_time(drain, self.parking.flush)
             )
             await self.attempts.cancel(late)
             if parked:
-                await _in_time(drain, self.keeping.hold(late, 0.0))
+                await _in_time(drain, partial(self.keeping.hold, late, 0.0))
             for loop in others:
                 loop.cancel()
-        await _in_time(drain, self.reports.flush())
+        await _in_time(drain, self.reports.flush)
         await self.sinks.aclose()
 
     def assigned(self, partitions: Collection[int]) -> None:
@@ -266,11 +267,11 @@ class DeliveryWorker:
         self.done([record])
 
 
-async def _in_time(seconds: float, work: Awaitable[None]) -> bool:
+async def _in_time(seconds: float, work: Callable[[], Awaitable[None]]) -> bool:
     """False when it took longer, and was given up."""
     try:
         async with asyncio.timeout(seconds):
-            await work
+            await work()
     except TimeoutError:
         return False
     return True

@@ -72,13 +72,12 @@ class Batched:
         """Nothing is held open."""
 
 
-@asynccontextmanager
-async def working(
+def worker_of(
     world: World,
     limits: WorkerLimits = LIMITS,
     kafka: Producer | None = None,
     sink: Sink | None = None,
-) -> AsyncIterator[DeliveryWorker]:
+) -> DeliveryWorker:
     worker = DeliveryWorker(
         topics=world.topics,
         directory=world.directory,
@@ -91,6 +90,17 @@ async def working(
         limits=limits,
     )
     worker.assigned(range(world.topics.partitions))
+    return worker
+
+
+@asynccontextmanager
+async def working(
+    world: World,
+    limits: WorkerLimits = LIMITS,
+    kafka: Producer | None = None,
+    sink: Sink | None = None,
+) -> AsyncIterator[DeliveryWorker]:
+    worker = worker_of(world, limits, kafka, sink)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run(stop, drain=0.05))
@@ -555,3 +565,15 @@ async def test_while_the_worker_is_late_for_others_a_burst_has_few_slots() -> No
         await worker.take((await records(world, delivery("e101")))[-1:])
         hurried.append(worker.room.hurry)
     assert hurried == [False, True, False]
+
+
+async def test_a_worker_that_is_cancelled_as_it_begins_to_stop_leaves_nothing_unawaited() -> None:
+    """A coroutine that nobody awaits is a warning, and that is an error here."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(worker_of(World(fast_clock)).run(stop, drain=1.0))
+    await asyncio.sleep(0)
+    stop.set()
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
