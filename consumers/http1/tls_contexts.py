@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 
-from event_router.consumers.sinks.tls import tls_context
+from event_router.consumers.tls import tls_context
 
 CONTEXTS_KEPT = 64
 

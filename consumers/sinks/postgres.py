@@ -32,9 +32,9 @@ from event_router.consumers.sinks.tls import (
     CLIENT_KEY,
     Certificates,
     ClientKey,
-    pem_file,
 )
 from event_router.consumers.sinks.trouble import Troubles
+from event_router.consumers.tls import pem_file
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, Rejected, Unavailable

@@ -7,31 +7,17 @@ that; its credentials `client_certificate: Certificates | None = CLIENT_CERTIFIC
 
 import re
 import ssl
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from event_router.consumers.sinks.fields import Secret
+from event_router.consumers.tls import show, tls_context
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _BREAK = re.compile(r"\s|\\n")
 _LINE = 64
-
-
-def tls_context(
-    authorities: str | None, certificate: str | None = None, key: str | None = None
-) -> ssl.SSLContext:
-    """Of a client that checks the server's certificate and name. It trusts `authorities` and
-    nobody else; without them, whom the system trusts. Reads files: keep it for many connections.
-    """
-    context = ssl.create_default_context(cadata=authorities)
-    if certificate and key:
-        _show(context, certificate, key)
-    return context
 
 
 class Encrypted(Protocol):
@@ -68,21 +54,6 @@ def _of_system(_: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
     return tls_context(None)
 
 
-@contextmanager
-def pem_file(*texts: str) -> Iterator[str]:
-    """The path of a file with them, which nobody else may read, for as long as it is needed: some
-    libraries take nothing else."""
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write("".join(texts).encode())
-        file.flush()
-        yield file.name
-
-
-def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    with pem_file(key, certificate) as path:
-        context.load_cert_chain(path, password="")  # else OpenSSL asks at the terminal
-
-
 def _blocks(text: str, *, kind: str) -> str:
     """The blocks of PEM alone; with line breaks, which a form's field of one line drops, and
     without the parameters that OpenSSL writes before a key."""
@@ -117,7 +88,7 @@ def _client_key(text: str | None, info: ValidationInfo) -> str | None:
         raise ValueError("entered together with client_certificate, or neither of them")
     pem = _blocks(text, kind="PRIVATE KEY")
     try:
-        _show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, pem)
+        show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, pem)
     except ssl.SSLError:
         raise ValueError("the key of client_certificate, as PEM and not encrypted") from None
     return pem

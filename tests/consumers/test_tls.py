@@ -16,10 +16,9 @@ from event_router.consumers.sinks.tls import (
     CLIENT_KEY,
     Certificates,
     ClientKey,
-    pem_file,
-    tls_context,
     tls_of,
 )
+from event_router.consumers.tls import pem_file, tls_context
 
 
 class Config(Fields):

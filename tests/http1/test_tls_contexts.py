@@ -7,7 +7,7 @@ import pytest
 
 from event_router.consumers.http1 import tls_contexts
 from event_router.consumers.http1.tls_contexts import TlsContexts, TlsMaterial
-from event_router.consumers.sinks.tls import tls_context
+from event_router.consumers.tls import tls_context
 from tests.https import issued, trusted
 
 

@@ -10,7 +10,6 @@ import pytest
 from nats.js.api import DiscardPolicy, StreamConfig
 
 from event_router.consumers.sinks.kinds import load_sinks
-from event_router.consumers.sinks.tls import tls_context
 from event_router.consumers.testing import (
     Arrived,
     SinkCase,
@@ -22,6 +21,7 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
+from event_router.consumers.tls import tls_context
 from event_router.schemas.errors import InvalidValue, Unavailable
 from tests import services
 from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
