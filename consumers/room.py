@@ -11,6 +11,7 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 - One that answers at once needs few: a worker doesn't end more than `MOST_PER_MS`. What it waits
   for is the worker, and with more of its attempts side by side everybody would wait longer: each
   turn of the loop, and each look at a socket, takes as long as all that have come in meanwhile.
+  Who has had no company for a second keeps nobody waiting.
 - While the worker is late in reading what is for others (`hurry`), nobody has more than an eighth
   of an eighth: reading comes first, or a burst at one destination would hold up all the others.
 - Who has more than an eighth of an eighth leaves the last quarter of all slots to others.
@@ -28,6 +29,8 @@ from event_router.schemas.delivery import DestinationKey
 SHARE = 8
 MOST_PER_MS = 4
 """Attempts that a worker could end at best."""
+ALONE_AFTER = 1000
+"""How long nobody else's attempt has begun when one is alone, in ms."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,9 @@ class Room:
     doubtful: dict[DestinationKey, int] = field(default_factory=dict)
     doubtful_taken: int = 0
     rates: Rates = field(default_factory=Rates)
+    _latest: DestinationKey | None = None
+    _latest_at: int = 0
+    _others_at: int = 0
 
     @property
     def cap(self) -> int:
@@ -57,7 +63,8 @@ class Room:
     def free(self, key: DestinationKey, now: int) -> int:
         """How many attempts this destination may start now."""
         running = self.running.get(key, 0)
-        free = self._trusted_share(key) if key in self.trusted else self._doubtful_share(running)
+        trusted = key in self.trusted
+        free = self._trusted_share(key, now) if trusted else self._doubtful_share(running)
         free = min(free, self.slots - self.taken)
         backoff = self.backoffs.get(key)
         if backoff is not None and backoff.open_until:
@@ -65,6 +72,10 @@ class Room:
                 free, self._probes(key, backoff) - running if now >= backoff.open_until else 0
             )
         return max(min(free, self.rates.free(key, now)), 0)
+
+    def is_alone(self, key: DestinationKey, now: int) -> bool:
+        """Nobody else has had an attempt for a while."""
+        return key == self._latest and now - self._others_at >= ALONE_AFTER
 
     def is_shut(self, key: DestinationKey, now: int) -> bool:
         """Whether its circuit is open: there will be no room for a while."""
@@ -78,13 +89,13 @@ class Room:
     def _may_fail_more(self, key: DestinationKey, backoff: Backoff, now: int) -> bool:
         return 0 < backoff.open_until <= now and self._probes(key, backoff) > 1
 
-    def _trusted_share(self, key: DestinationKey) -> int:
+    def _trusted_share(self, key: DestinationKey, now: int) -> int:
         running = self.running.get(key, 0)
         if self.hurry:
             return self._little - running
         more = min(self.grown.get(key, self.cap) - running, self.slots // 2 - self.taken)
         unreserved = self.slots - self.slots // 4 - self.taken
-        enough = self._enough(key) - running
+        enough = self.slots if self.is_alone(key, now) else self._enough(key) - running
         return max(self._little - running, min(max(self.cap - running, more), enough, unreserved))
 
     @property
@@ -104,7 +115,10 @@ class Room:
         first = 0 if running or self.taken >= max(self.slots - self.cap, 1) else 1
         return max(first, min(share - running, half - self.doubtful_taken))
 
-    def take(self, key: DestinationKey) -> None:
+    def take(self, key: DestinationKey, now: int) -> None:
+        if key != self._latest:
+            self._latest, self._others_at = key, self._latest_at
+        self._latest_at = now
         self.running[key] = self.running.get(key, 0) + 1
         self.taken += 1
         if key not in self.trusted:

@@ -91,7 +91,7 @@ class Simulation:
 
     def _start(self, key: DestinationKey, arrived: int, number: int) -> None:
         attempt = Attempt(key, arrived, number, self.now)
-        self.room.take(key)
+        self.room.take(key, self.now)
         self._running.add(attempt)
         takes = self.takes[key](self.now)
         failed = takes is None or number <= self.failures

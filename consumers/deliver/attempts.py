@@ -68,7 +68,7 @@ class Attempts:
         was deleted."""
         began = self.monotonic()
         job = Job(delivery, record, lease, self.clock(), began, began)
-        self.room.take(delivery.head.key)
+        self.room.take(delivery.head.key, job.started)
         if destination is not None:
             self.room.rates.take(delivery.head.key, job.started)
         self.running.add(job)

@@ -46,7 +46,7 @@ class DuePull:
     _slot_is_wanted: bool = False
 
     def __post_init__(self) -> None:
-        self.ahead = Ahead(self.limits.claim_ahead)
+        self.ahead = Ahead(self.limits.claim_ahead, self.limits.claim_ahead_alone)
 
     def freed(self) -> None:
         self._freed.set()
@@ -136,19 +136,16 @@ class DuePull:
             return None
         count = min(self.room.free(key, now), most)
         if most and self._may_wait(key):
-            pause = self.ahead.pause(key, self.line.length(key), self.monotonic())
-            if pause and (key in self.line or not self._is_alone(key)):
+            waiting, alone = self.line.length(key), self.room.is_alone(key, now)
+            pause = self.ahead.pause(key, waiting, self.monotonic(), alone=alone)
+            if pause:
                 self._next_look = min(self._next_look, pause)
                 return None
-            count += self.ahead.most
+            count += self.ahead.count(waiting, alone=alone)
         if not count:
             self._slot_is_wanted |= key in self.room.trusted
             return None
         return Claim(key, count, self.limits.claim_bytes)
-
-    def _is_alone(self, key: DestinationKey) -> bool:
-        """Nobody else's attempts run: there is nobody to make a pause for."""
-        return self.room.running.keys() <= {key}
 
     def _may_wait(self, key: DestinationKey) -> bool:
         """Whether what was claimed for it soon has a slot, if it hasn't one yet."""

@@ -9,10 +9,11 @@ class WorkerLimits:
     """Seconds, and counts. After `drags_after` an attempt tells against its destination, after
     `slow_after` it moves into the schedule's keeping. `flush_pause` gathers attempts for one
     write: it delays retries and the log by that much, never a delivery. `claim_ahead` deliveries
-    are claimed beyond the slots of one that answers quickly; while more than `parking` are on their
-    way into the schedule, nothing is read. With a `long_list` of deliveries that were written more
-    than `late` ago, the worker is late. `max_age` is for what waits for a paused destination;
-    elsewhere what follows an attempt decides."""
+    are claimed beyond the slots of one that answers quickly, and `claim_ahead_alone` lie ready for
+    one that is alone; while more than `parking` are on their way into the schedule, nothing is
+    read. With a `long_list` of deliveries that were written more than `late` ago, the worker is
+    late. `max_age` is for what waits for a paused destination; elsewhere what follows an attempt
+    decides."""
 
     slots: int = 500
     drags_after: float = 0.5
@@ -25,6 +26,7 @@ class WorkerLimits:
     unreported: int = 5_000
     claim_bytes: int = 4 << 20
     claim_ahead: int = 200
+    claim_ahead_alone: int = 600
     parking: int = 4_000
     long_list: int = 500
     late: float = 1.3

@@ -135,7 +135,7 @@ def test_the_room_of_a_destination_ends_with_its_tokens() -> None:
     room.rates.limit(A, 4.0, NOW)
     assert room.free(A, NOW) == 1
     assert room.free(B, NOW) > 1
-    room.take(A)
+    room.take(A, NOW)
     room.rates.take(A, NOW)
     assert room.free(A, NOW) == 0
     assert room.free(A, NOW + 250) == 1

@@ -16,15 +16,20 @@ NOW = 1_000_000
 
 def filled(room: Room, key: DestinationKey, count: int, *, slow: bool = False) -> None:
     for _ in range(count):
-        room.take(key)
+        room.take(key, NOW)
         if slow:
             room.mark_slow(key)
+
+
+def with_company(room: Room, key: DestinationKey) -> None:
+    """Another destination has just had an attempt, and then this one."""
+    trusted(room, DestinationKey("acme", "company"), key)
 
 
 def trusted(room: Room, *keys: DestinationKey, took: int = 100) -> None:
     """Each has had an attempt that ended soon."""
     for key in keys:
-        room.take(key)
+        room.take(key, NOW)
         room.give(key, slow=False, took=took)
 
 
@@ -50,17 +55,35 @@ def test_quick_answers_make_room_for_more_up_to_half_of_the_slots() -> None:
 
 def test_who_answers_at_once_has_enough_with_an_eighth_of_its_share() -> None:
     room = Room(800)
-    trusted(room, A)
+    with_company(room, A)
     for _ in range(100):
         filled(room, A, room.free(A, NOW))
         room.give(A, slow=False, took=1)
     assert room.running[A] + room.free(A, NOW) == 12
 
 
+def test_who_is_alone_may_have_more_than_enough() -> None:
+    room = Room(800)
+    trusted(room, B)
+    trusted(room, A, took=1)
+    assert room.free(A, NOW) == 12
+    room.take(A, NOW + 999)
+    assert room.free(A, NOW + 999) == 11
+    assert room.free(A, NOW + 1_000) == 99
+
+
+def test_company_of_long_ago_is_none() -> None:
+    room = Room(800)
+    room.take(B, NOW)
+    room.take(A, NOW + 1_000)
+    assert room.is_alone(A, NOW + 1_000)
+    assert not room.is_alone(B, NOW + 1_000)
+
+
 def test_a_quick_answer_among_others_is_not_held_against_it() -> None:
     room = Room(800)
     trusted(room, A)
-    room.take(A)
+    room.take(A, NOW)
     filled(room, A, room.free(A, NOW))
     room.give(A, slow=False, took=1)
     for _ in range(400):
@@ -151,7 +174,7 @@ def test_an_open_circuit_has_no_room_and_then_room_for_one_probe() -> None:
     assert until == NOW + 30_000
     assert room.free(A, until - 1) == 0
     assert room.free(A, until) == 1
-    room.take(A)
+    room.take(A, NOW)
     assert room.free(A, until) == 0
     assert room.free(B, NOW) > 1
 
@@ -220,7 +243,7 @@ class Model(RuleBasedStateMachine):
     @rule(key=keys)
     def start(self, key: DestinationKey) -> None:
         if self.room.free(key, self.now):
-            self.room.take(key)
+            self.room.take(key, self.now)
             self.attempts.append((key, False))
 
     @precondition(lambda self: self.attempts)
