@@ -121,7 +121,8 @@ async def subscribe(
 
 
 class _Handling:
-    """One call of the handler, with its repetitions and its end in `on_dead`."""
+    """One call of the handler, with its repetitions and its end in `on_dead`. Those who run it
+    are cancelled only once they are `dismissed`."""
 
     def __init__(
         self,
@@ -134,6 +135,7 @@ class _Handling:
         self._batch = batch
         self._retries = retries
         self._on_dead = on_dead
+        self.dismissed = False
 
     async def __call__(self, records: list[Record]) -> None:
         """Returns once every record is handled, or `on_dead` has taken it."""
@@ -158,15 +160,7 @@ class _Handling:
             await asyncio.sleep(self._retries.pause(failures))
 
     async def _once(self, records: list[Record]) -> Exception | None:
-        try:
-            await self._handler(records if self._batch else records[0])
-        except asyncio.CancelledError as error:
-            if _is_cancelled():
-                raise
-            return RuntimeError(f"the handler was cancelled from within: {error!r}")
-        except Exception as error:  # noqa: BLE001  whatever it raises is a failure of its record
-            return error
-        return None
+        return await self._failure_of(self._handler, records if self._batch else records[0])
 
     async def _alone(self, record: Record) -> Exception | None:
         """One bad record doesn't condemn the list it came with."""
@@ -175,15 +169,26 @@ class _Handling:
     async def _bury(self, record: Record, error: Exception) -> None:
         assert self._on_dead is not None  # noqa: S101  attempts end only with one
         failures = 0
-        while True:
-            try:
-                await self._on_dead(record, error)
-            except Exception as refusal:  # noqa: BLE001  it must be taken before it is committed
-                failures += 1
-                _log("on_dead.failed", record, refusal, failures)
-                await asyncio.sleep(self._retries.pause(failures))
-            else:
-                return
+        while refusal := await self._failure_of(self._on_dead, record, error):
+            failures += 1  # it must be taken before it is committed
+            _log("on_dead.failed", record, refusal, failures)
+            await asyncio.sleep(self._retries.pause(failures))
+
+    async def _failure_of(
+        self, call: Callable[..., Awaitable[None]], *given: Any
+    ) -> Exception | None:
+        """What the call failed with. A cancellation that is none of ours is a failure, too; and
+        the task can't tell which it is: before Python 3.13 a task group inside the call that
+        failed leaves it looking cancelled."""
+        try:
+            await call(*given)
+        except asyncio.CancelledError as error:
+            if self.dismissed:
+                raise
+            return RuntimeError(f"it was cancelled from within: {error!r}")
+        except Exception as error:  # noqa: BLE001  whatever it raises is a failure of its record
+            return error
+        return None
 
 
 def _log(name: str, record: Record, error: Exception, failures: int) -> None:
@@ -197,15 +202,10 @@ def _log(name: str, record: Record, error: Exception, failures: int) -> None:
     log.warning(name, extra=extra, exc_info=error)
 
 
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 class _Crew:
     """Workers that take lists of records from a queue, handle them and mark them done."""
 
-    def __init__(self, handle: Callable[[list[Record]], Awaitable[None]], size: int) -> None:
+    def __init__(self, handle: _Handling, size: int) -> None:
         self._handle = handle
         self._size = size
         self._queue: asyncio.Queue[list[Record]] = asyncio.Queue(size)
@@ -243,6 +243,7 @@ class _Crew:
 
     async def dismiss(self) -> None:
         """What still runs had its time; its records are read again."""
+        self._handle.dismissed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

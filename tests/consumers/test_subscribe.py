@@ -156,6 +156,42 @@ async def test_a_handler_that_is_cancelled_from_within_has_failed(
     assert await committed(config, "g", topic) == {0: 1}
 
 
+async def test_a_task_group_that_failed_does_not_make_its_handler_look_cancelled(
+    config: KafkaConfig, topic: str
+) -> None:
+    await publish(config, topic, [b"a", b"b"])
+    handled, dead = list[bytes | None](), list[bytes | None]()
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async def handle(record: Record) -> None:
+        with contextlib.suppress(ExceptionGroup):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(fail())
+        if record.value == b"a":
+            raise asyncio.CancelledError
+        handled.append(record.value)
+
+    async def bury(record: Record, error: Exception) -> None:
+        dead.append(record.value)
+        if len(dead) == 1:
+            raise asyncio.CancelledError
+
+    def run(stop: asyncio.Event) -> "asyncio.Task[None]":
+        return asyncio.create_task(
+            subscribe(
+                [topic], "g", handle, kafka=config, concurrency=1, retries=QUICK, on_dead=bury,
+                stop=stop,
+            )
+        )  # fmt: skip
+
+    async with stopping(run):
+        await until(lambda: bool(handled))
+    assert (handled, dead) == ([b"b"], [b"a", b"a"])
+    assert await committed(config, "g", topic) == {0: 2}
+
+
 async def test_a_bad_record_does_not_condemn_the_list_it_came_with(
     config: KafkaConfig, topic: str
 ) -> None:
