@@ -67,24 +67,34 @@ _ISATAP_UNIVERSAL_BIT = 0x0200_0000
 
 
 def unmapped(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for (mapped, NAT64, ISATAP), else itself."""
-    if isinstance(address, IPv4Address):
-        return address
-    number = int(address)
-    isatap = (number >> 32) & 0xFFFF_FFFF & ~_ISATAP_UNIVERSAL_BIT == _ISATAP
-    if isatap or any(address in network for network in _EMBEDS_V4):
-        return IPv4Address(number & 0xFFFF_FFFF)
+    """The IPv4 address that an IPv6 one stands for (mapped, NAT64), else itself."""
+    if isinstance(address, IPv6Address) and any(address in network for network in _EMBEDS_V4):
+        return _last_32_bits(address)
     return address
 
 
 def is_forbidden(address: Address, allowed: Iterable[Network] = ()) -> bool:
-    """Whether a sink may not connect to it. `allowed` opens networks of the table."""
+    """Whether a sink may not connect to it. `allowed` opens networks of the table.
+
+    ISATAP leads by way of an IPv6 network to the IPv4 address within: both have to be allowed.
+    """
     address = unmapped(address)
+    if _is_isatap(address) and is_forbidden(_last_32_bits(address), allowed):
+        return True
     if any(address in network for network in allowed if network.version == address.version):
         return False
     if isinstance(address, IPv4Address):
         return any(address in network for network in _FORBIDDEN_V4)
     return address not in _GLOBAL_V6 or any(address in network for network in _FORBIDDEN_V6)
+
+
+def _is_isatap(address: Address) -> bool:
+    identifier = int(address) >> 32 & 0xFFFF_FFFF & ~_ISATAP_UNIVERSAL_BIT
+    return isinstance(address, IPv6Address) and identifier == _ISATAP
+
+
+def _last_32_bits(address: Address) -> IPv4Address:
+    return IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
 def vetted(

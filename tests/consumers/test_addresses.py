@@ -67,6 +67,11 @@ FORBIDDEN = [
     "::5efe:7f00:1",
     "2a00:1450::5efe:7f00:1",
     "2a00:1450::200:5efe:a00:1",
+    "fd00::5efe:808:808",
+    "fe80::200:5efe:808:808",
+    "2002:7f00:1::5efe:808:808",
+    "64:ff9b:1::5efe:808:808",
+    "::1%5",
     "fe80::1%eth0",
 ]
 ALLOWED = [
@@ -116,8 +121,17 @@ def test_an_address_that_embeds_another_one_shares_its_verdict(
     address: IPv4Address, prefix: str
 ) -> None:
     embedding = IPv6Address(V6_PREFIXES[prefix] | int(address))
-    assert unmapped(embedding) == address
     assert is_forbidden(embedding) == is_forbidden(address)
+
+
+@given(st.ip_addresses(v=6).map(int), st.booleans())
+def test_an_address_inside_is_not_opened_by_one_outside_that_it_embeds(
+    number: int, universal: bool
+) -> None:
+    identifier = 0x0200_5EFE if universal else 0x5EFE
+    prefix = IPv6Address(number >> 64 << 64)
+    if is_forbidden(prefix):
+        assert is_forbidden(IPv6Address(int(prefix) | identifier << 32 | 0x0808_0808))
 
 
 @given(V4)
@@ -150,6 +164,8 @@ def test_a_private_network_can_be_opened(text: str) -> None:
 
 
 def test_opening_a_network_opens_no_other() -> None:
+    assert is_forbidden(ip_address("fd00::5efe:a00:1"), networks("fd00::/8"))
+    assert not is_forbidden(ip_address("fd00::5efe:a00:1"), networks("fd00::/8", "10.0.0.0/8"))
     assert not is_forbidden(ip_address("fd00::1"), networks("fd00::/8"))
     assert is_forbidden(ip_address("127.0.0.1"), networks("fd00::/8", "10.0.0.0/8"))
 
