@@ -1,9 +1,11 @@
 """`router dead list|show|replay`: what was given up, from a shell."""
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from rich.table import Table
+from rich.text import Text
 
 from event_router.consumers.health import Health
 from event_router.router.adapters import find_topics, open_producer
@@ -18,6 +20,7 @@ from event_router.schemas.decode import rfc3339
 from event_router.schemas.errors import InvalidValue
 
 MOST = 1_000_000
+_ACTING = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
 
 async def table_of_dead(wanted: DeadFilter, limit: int) -> Table:
@@ -35,17 +38,22 @@ def as_table(dead: Iterable[LoggedDead]) -> Table:
     for one in dead:
         replayed = "" if one.replayed_at is None else rfc3339(one.replayed_at)
         told = (one.tenant or "", one.event or "", one.destination)
-        table.add_row(one.place, rfc3339(one.at), one.reason, *told, replayed)
+        row = (one.place, rfc3339(one.at), one.reason, *told, replayed)
+        table.add_row(*map(Text, row))  # what people named things is no markup
     return table
 
 
 async def text_of_dead(place: str, destination: str) -> str:
-    """Why, its headers and its content. Raises InvalidValue when it isn't in the log."""
-    dead = await _found(place, destination)
+    """As `as_text`. Raises InvalidValue when it isn't in the log."""
+    return as_text(await _found(place, destination))
+
+
+def as_text(dead: Dead) -> str:
+    """Why, its headers and its content; what would act on a terminal is escaped."""
     lines = [f"{dead.head.reason}: {dead.head.detail}", f"time: {rfc3339(dead.head.at)}"]
     lines += [f"{name}: {_text(value)}" for name, value in dead.head.headers]
     lines += [f"key: {_text(dead.key)}", "", _text(dead.value)]
-    return "\n".join(lines)
+    return _ACTING.sub(lambda found: f"\\x{ord(found[0]):02x}", "\n".join(lines))
 
 
 async def _found(place: str, destination: str) -> Dead:
