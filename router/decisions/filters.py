@@ -73,7 +73,9 @@ class _Evaluation:
 
     def _has(self, value: list[Any], operand: Any) -> bool:
         """Whether one of the list's elements is the same. Python's own search is fast, and finds
-        too much only."""
+        too much only; how deep it looks into what is nested, nobody counts."""
+        if isinstance(operand, dict | list):
+            return any(self._same(one, operand) for one in value)
         self._spend(1 + len(value) // _COMPARED_AT_ONCE)
         at = -1
         while True:

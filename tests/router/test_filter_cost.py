@@ -79,6 +79,14 @@ HOSTILE: dict[str, tuple[Any, Any]] = {
         {"$or": _many(lambda n: {"$in": ("ab" * 99 + "aa") * 2})},
         "ab" * (LARGE // 2),
     ),
+    "lists that differ at their ends": (
+        {"$or": _many(lambda n: {"$eq": [0.5] * 19 + [n]})},
+        _fill("[" + ",".join(["0.5"] * 20) + "]"),
+    ),
+    "objects that differ at their ends": (
+        {"$or": _many(lambda n: {"$eq": {**dict.fromkeys("abcdefgh", 0.5), "z": n}})},
+        _fill(json.dumps({**dict.fromkeys("abcdefgh", 0.5), "z": 0.5})),
+    ),
     "ends": ({"$or": _many(lambda n: {"$endsWith": "a" * 500})}, "a" * LARGE),
     "nots in nots": (_deep({"$or": [1] * 2000}, *["$not"] * 28), _fill("7")),
 }
