@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from event_router.consumers.addresses import FRESH, Resolver, networks
 from event_router.consumers.http1.sender import Sender
 from event_router.consumers.http1.target import target_of
+from event_router.consumers.http1.tls_contexts import TlsMaterial
 from event_router.schemas.errors import Rejected, Unavailable
+from tests.https import server_context, trusted
 from tests.receivers import Reader, Writer, read_request, scripted
 
 INSIDE = st.sampled_from(
@@ -139,6 +141,37 @@ async def test_a_name_that_moves_inside_is_refused_once_it_has() -> None:
                 await post()
         await sender.aclose()
     assert hosts == [f"rebinding.example:{server.port}"]
+
+
+async def test_tls_goes_to_the_vetted_address_under_the_name_that_was_entered() -> None:
+    """In SNI, in the certificate, and in `Host`."""
+    asked: list[str | None] = []
+    hosts: list[str] = []
+
+    async def receive(reader: Reader, writer: Writer) -> None:
+        hosts.append((await read_request(reader)).header("host"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+
+    context = server_context("named.example")
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    server = await asyncio.start_server(receive, "127.0.0.2", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    sender = Sender(Resolver(networks("127.0.0.2/32"), lookup=lambda _: ["127.0.0.2"]))
+    deadline = asyncio.get_running_loop().time() + 20
+
+    async def post(name: str) -> int:
+        target = target_of(f"https://{name}:{port}/", (), TlsMaterial(trusted()))
+        answer = await sender.post(target, (), b"{}", pool="one", deadline=deadline)
+        return answer.status
+
+    async with server:
+        assert await post("named.example") == 200
+        with pytest.raises(Unavailable, match="tls_name_mismatch"):
+            await post("another.example")
+        await sender.aclose()
+    assert asked == ["named.example", "another.example"]
+    assert hosts == [f"named.example:{port}"]
 
 
 async def test_a_redirect_inside_is_an_answer_like_any_other() -> None:
