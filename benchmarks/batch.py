@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.document import write_between_markers
 from benchmarks.processes import cpu_seconds
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.router.adapters import kafka_config, open_uploads
 from event_router.router.batch.uploads import Binding
 from event_router.router.commands.init import initialise

@@ -20,7 +20,9 @@ from typing import NamedTuple, Protocol
 
 from event_router.consumers.deadlines import Deadlines
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import NOTHING_SENT, KafkaConfig, Writer, wire_size
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka.trouble import NOTHING_SENT
+from event_router.consumers.kafka.writer import Writer, wire_size
 from event_router.consumers.murmur2 import partition_of_key
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
 from event_router.schemas.errors import TooLarge, Unavailable

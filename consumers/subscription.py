@@ -15,7 +15,9 @@ from typing import Self
 
 from event_router.consumers.health import Health
 from event_router.consumers.interrupt import Interrupt
-from event_router.consumers.kafka import KafkaConfig, OutOfRange, Reader
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka.reader import Reader
+from event_router.consumers.kafka.trouble import OutOfRange
 from event_router.consumers.pace import Pace
 from event_router.consumers.patience import FIRST_PAUSE, persist
 from event_router.consumers.watermark import (

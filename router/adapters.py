@@ -6,7 +6,7 @@ from event_router.consumers.addresses import Resolver
 from event_router.consumers.health import Health
 from event_router.consumers.http1.sender import Sender
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.consumers.open_sinks import OpenSinks
 from event_router.consumers.ports import Sink
 from event_router.consumers.producer import KafkaProducer

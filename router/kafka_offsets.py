@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from event_router.consumers.kafka import KafkaConfig, ours
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka.admin import Admin
+from event_router.consumers.kafka.trouble import ours
 from event_router.consumers.watermark import Partition
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.consumers.producer import KafkaProducer
 from event_router.consumers.subscription import Subscription
 from event_router.schemas.record import Message, Place, Record

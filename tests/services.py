@@ -28,7 +28,7 @@ import psycopg
 import redis as redis_client
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin, NewTopicSpec
+from event_router.consumers.kafka.admin import Admin, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
 from tests.server_certificates import NAME, Certified, certified
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from sqlalchemy import MetaData, create_engine, select
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.subscription import Reading, Subscription
 from event_router.consumers.testing.values import a_delivery, a_destination, local_resources

@@ -12,7 +12,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy
 from aiokafka.record.util import calc_crc32c
 
-from event_router.consumers.kafka_records import Batches
+from event_router.consumers.kafka.records import Batches
 from event_router.consumers.subscription import Reading, Subscription
 from event_router.schemas.record import Record
 from tests.faust.apps import Hops, running, settings

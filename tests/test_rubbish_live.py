@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.consumers.subscription import Reading, Subscription
 from event_router.schemas.record import Message, Record
 from event_router.schemas.wire import read_dead

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_guard import Vet
+from event_router.consumers.kafka.config import Vet
 from event_router.consumers.ports import Batch, Producer, Result
 from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Shown

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
-from event_router.consumers.kafka_tail import read_tail
+from event_router.consumers.kafka.admin import Admin
+from event_router.consumers.kafka.tail import read_tail
 from event_router.schemas.record import Record
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.consumers.watermark import Partition
 from event_router.router.checks.finding import Finding, ok, problem, warning
 from event_router.schemas.errors import Unavailable

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from event_router.consumers.kafka_admin import Admin, NewTopicSpec
+from event_router.consumers.kafka.admin import Admin, NewTopicSpec
 from event_router.router.adapters import kafka_config, message_limits
 from event_router.router.redis_pipe import RedisPipe, check_redis
 from event_router.router.settings import Settings

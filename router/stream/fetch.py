@@ -17,13 +17,9 @@ from mode import Service
 from mode.utils.futures import maybe_async
 
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import (
-    LEAVE_PATIENCE,
-    KafkaConfig,
-    group_consumer,
-    ours,
-    pace_fetches,
-)
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka.group_consumer import LEAVE_PATIENCE, group_consumer, pace_fetches
+from event_router.consumers.kafka.trouble import ours
 from event_router.consumers.pace import Pace
 from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition

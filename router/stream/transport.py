@@ -18,7 +18,7 @@ from typing import Any
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from event_router.consumers.kafka import lost_place, ours
+from event_router.consumers.kafka.trouble import lost_place, ours
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import (

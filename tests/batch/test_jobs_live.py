@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from event_router.consumers.kafka_tail import read_tail
+from event_router.consumers.kafka.tail import read_tail
 from event_router.router.adapters import kafka_config, open_uploads
 from event_router.router.commands.init import initialise
 from event_router.router.settings import read_settings

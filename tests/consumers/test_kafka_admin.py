@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.router.checks.kafka import TopicFacts, judge_topics
 from event_router.schemas.topics import Topics
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from event_router.consumers import kafka_metadata
-from event_router.consumers.kafka_metadata import keep_learning
+from event_router.consumers.kafka import metadata
+from event_router.consumers.kafka.metadata import keep_learning
 from tests.waiting import until
 
 
@@ -51,7 +51,7 @@ async def test_when_no_known_broker_answers_a_configured_one_is_asked() -> None:
 async def test_it_is_begun_again_after_a_mistake_which_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kafka_metadata, "PAUSE", 0.001)
+    monkeypatch.setattr(metadata, "PAUSE", 0.001)
     client = Client()
     keep_learning(client, nobody)
     learning = asyncio.create_task(client._md_synchronizer())

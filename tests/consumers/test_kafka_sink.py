@@ -16,7 +16,7 @@ from aiokafka.conn import AIOKafkaConnection
 
 from event_router.consumers.addresses import Address, Resolver, networks
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_guard import guard, vet_cluster
+from event_router.consumers.kafka.guard import guard, vet_cluster
 from event_router.consumers.ports import Producer, Sink
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.schemas.errors import InvalidValue, TooLarge, Unavailable

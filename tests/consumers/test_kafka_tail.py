@@ -4,7 +4,7 @@ import pytest
 
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_tail import read_tail
+from event_router.consumers.kafka.tail import read_tail
 from event_router.consumers.producer import KafkaProducer
 from event_router.schemas.record import Message
 from tests.services import Kafka, Tansu, unique

@@ -6,8 +6,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from event_router.consumers.health import Health
-from event_router.consumers.kafka import KafkaConfig, Writer
-from event_router.consumers.kafka_admin import Admin, NewTopicSpec
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka.admin import Admin, NewTopicSpec
+from event_router.consumers.kafka.writer import Writer
 from event_router.consumers.producer import DEPENDENCY, KafkaProducer
 from event_router.router.child import free_port
 from event_router.schemas.errors import EventRouterError, TooLarge, Unavailable

@@ -10,7 +10,7 @@ from aiokafka.errors import CorruptRecordException
 
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.consumers.subscription import Callbacks, Gap, Reading, Subscription
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import Unavailable

@@ -1,7 +1,7 @@
 """The client on the embedded broker, which knows less than Kafka."""
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin, NewTopicSpec
+from event_router.consumers.kafka.admin import Admin, NewTopicSpec
 from event_router.consumers.subscription import Reading, Subscription
 from event_router.schemas.record import Message, Place
 from tests import services

@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin, NewTopicSpec
+from event_router.consumers.kafka.admin import Admin, NewTopicSpec
 from event_router.router.checks.databases import examine_database, examine_secrets, judge_revision
 from event_router.router.checks.finding import Finding
 from event_router.router.checks.host import (

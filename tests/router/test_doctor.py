@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from event_router.consumers.kafka_admin import Admin, NewTopicSpec
+from event_router.consumers.kafka.admin import Admin, NewTopicSpec
 from event_router.router.adapters import kafka_config, message_limits
 from event_router.router.checks.finding import ok, problem, warning
 from event_router.router.child import free_port

@@ -6,7 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.kafka_admin import Admin
+from event_router.consumers.kafka.admin import Admin
 from event_router.router.kafka_offsets import KafkaOffsets
 from event_router.schemas.errors import Unavailable
 from tests.kafka_clients import config_of

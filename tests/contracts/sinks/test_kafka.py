@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from event_router.consumers.kafka import METADATA_PATIENCE
+from event_router.consumers.kafka.writer import METADATA_PATIENCE
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,

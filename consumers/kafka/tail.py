@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from event_router.consumers import kafka_records
-from event_router.consumers.kafka import KafkaConfig, ours, record_of
+from event_router.consumers.kafka.config import KafkaConfig
+from event_router.consumers.kafka.records import read_odd_headers, record_of
+from event_router.consumers.kafka.trouble import ours
 from event_router.schemas.record import Record
 
 _PATIENCE_MS = 1_000
@@ -22,7 +23,7 @@ async def read_tail(
     """
     if not begins:
         return
-    kafka_records.read_odd_headers()
+    read_odd_headers()
     consumer = AIOKafkaConsumer(
         **config.connection(),
         group_id=None,

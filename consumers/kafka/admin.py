@@ -12,7 +12,9 @@ from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from event_router.consumers.kafka import LEAVE_PATIENCE, KafkaConfig, ours
+from event_router.consumers.kafka import KafkaConfig
+from event_router.consumers.kafka.group_consumer import LEAVE_PATIENCE
+from event_router.consumers.kafka.trouble import ours
 from event_router.consumers.watermark import Partition
 
 

@@ -6,32 +6,16 @@ connections are made here, to the addresses that were vetted.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import client as aiokafka_client
 from aiokafka.conn import AIOKafkaConnection
 
+from event_router.consumers.kafka.config import GuardedId, Vet
 from event_router.schemas.errors import Unavailable
 
 log = logging.getLogger(__name__)
-
-Vet = Callable[[str], Awaitable[Sequence[object]]]
-"""The addresses of a host; raises Unavailable for one that mustn't be reached."""
-
-
-class GuardedId(str):
-    """A client's id, which aiokafka hands to each connection, and so how we know whose it is."""
-
-    __slots__ = ("vet",)
-
-    vet: Vet
-
-    @classmethod
-    def of(cls, client_id: str, vet: Vet) -> "GuardedId":
-        made = cls(client_id)
-        made.vet = vet
-        return made
 
 
 async def create_conn(host: str, port: int, *, client_id: str, **options: Any) -> Any:

@@ -10,13 +10,28 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, SupportsIndex, overload
 
+from aiokafka import ConsumerRecord
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from event_router.schemas.record import Record
+
 _OVERHEAD = struct.calcsize(">qi")
 _LENGTH = struct.Struct(">i")
 _LENGTH_AT = struct.calcsize(">q")
+
+
+def record_of(record: ConsumerRecord) -> Record:
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        record.headers,
+    )
 
 
 def read_odd_headers() -> None:
