@@ -71,7 +71,8 @@ class SweepPace:
 
 @dataclass(slots=True)
 class SweepCounts:
-    """Deliveries that were missing from the schedule, and what came of it, since the start."""
+    """Deliveries that were missing from the schedule, and what came of it, since the start. What
+    was on its way to the log when it was looked at isn't missing."""
 
     missing: int = 0
     parked: int = 0
@@ -147,17 +148,14 @@ class Orphans:
         return [row for row, parked in zip(rows, there, strict=True) if not parked]
 
     async def sure(self, rows: list[Unsettled]) -> list[Unsettled]:
-        """Steps 2 to 5: those of the rows that nobody has. Since only who has the turn parks them,
-        they stay so while it is ours."""
+        """Steps 2 to 5: those of the rows that nobody has, or that were settled meanwhile, which
+        step 6 sees. Since only who has the turn parks them, they stay so while it is ours."""
         rows = await self.absent(await self._behind(rows))
         if not rows:
             return []
         await self.pause(self.pace.renewed)
         rows = await self.absent(rows)
-        if not rows or not await self._all_read():
-            return []
-        self.counts.missing += len(rows)
-        return rows
+        return rows if rows and await self._all_read() else []
 
     async def park(self, rows: Sequence[Unsettled]) -> Parking:
         """6. Of sure ones, those whose row is unchanged. What is refused stays with the log."""

@@ -150,6 +150,7 @@ class Refills:
         for key, refill in wanting.items():
             rows += await self._next_of(key, refill, most, most_bytes)
         sure = await self.orphans.sure(rows)
+        self.orphans.counts.missing += len(sure)
         for row in sure:
             wanting[row.head.key].sure.append(row)
         extra = {"destinations": len(wanting), "read": len(rows), "missing": len(sure)}

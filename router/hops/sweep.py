@@ -126,19 +126,22 @@ class Sweep:
     async def _park(self, rows: list[Unsettled], this: _Pass) -> None:
         """6. What has no room is left to the refills."""
         left: dict[DestinationKey, list[Unsettled]] = {}
-        parked = 0
+        parked = missing = 0
         for begin in range(0, len(rows), self.pace.park):
             if not await self.orphans.is_mine():
                 return
             some = rows[begin : begin + self.pace.park]
             parking = await self.orphans.park([row for row in some if row.head.key not in left])
-            parked += parking.parked
             waiting = [row for row in some if row.head.key in left]
+            self.counts.refused += len(waiting)
+            parked += parking.parked
+            missing += parking.parked + len(parking.refused) + len(waiting)
             for row in (*waiting, *parking.refused):
                 left.setdefault(row.head.key, []).append(row)
         for key, theirs in left.items():
             self.refills.begin(key, this.before, theirs)
         this.without |= left.keys()
         this.parked += parked
-        extra = {"missing": len(rows), "parked": parked, "full": len(left)}
+        self.counts.missing += missing
+        extra = {"missing": missing, "parked": parked, "full": len(left)}
         log.info("sweep.looked", extra=extra)

@@ -28,11 +28,13 @@ from event_router.router.schedule.layout import Bounds
 from event_router.router.schedule.memory import MemorySchedule
 from event_router.router.store.log_ports import DeliveryRef, Unsettled
 from event_router.router.store.memory_log import MemoryLog
-from event_router.schemas.attempt import AttemptHead
+from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.errors import Answer, Unavailable
+from event_router.schemas.ids import new_id
 from event_router.schemas.record import Record
 from event_router.schemas.topics import Topics
+from event_router.schemas.wire import attempt_message, read_delivery
 from tests.contracts.schedules import delivery
 from tests.loop import Life, Receiver, World, destination, unavailable
 from tests.virtual_time import BEGIN, run_virtually, virtual_clock
@@ -136,6 +138,44 @@ def test_what_waits_in_kafka_is_not_parked_however_long_deliver_is_away() -> Non
     world, sweep = run_virtually(_sweep_for_an_hour())
     assert len(world.broker.unfinished(world.topics.group("deliver"), "deliveries")) == 2
     assert sweep.counts.missing == 0
+
+
+def _success(made: Delivery) -> Attempt:
+    return Attempt(AttemptHead(new_id(), made.head, "webhook", "delivered", "200", BEGIN, 5))
+
+
+async def _sweep_while_the_log_is_late() -> tuple[World, SweepCounts]:
+    """Everything was delivered and settled; the log reads of it during the pass."""
+    world = World()
+    world.directory.put(destination("d1"))
+    await world.publish("e1", "e2", "e3")
+    life = world.life()
+    topics, broker = world.topics, world.broker
+
+    async def read(role: str, topic: str, hop: Callable[[list[Record]], Awaitable[None]]) -> None:
+        records = broker.unfinished(topics.group(role), topic)
+        await hop(records)
+        broker.finish(topics.group(role), records)
+
+    await read("stream", topics.events, life.route)
+    await read("log", topics.events, life.writer.write)
+    await read("log", topics.deliveries, life.writer.write)
+    broker.finish(topics.group("deliver"), broker.records(topics.deliveries))
+    for record in broker.records(topics.deliveries):
+        await broker.send([attempt_message(_success(read_delivery(record)), topics)])
+    await read("stream", topics.attempts, life.settle)
+    passing = asyncio.create_task(life.sweeper.sweep(virtual_clock() + 1, hurry=True))
+    await asyncio.sleep(SweepPace().renewed + 5)
+    assert not passing.done()
+    await read("log", topics.attempts, life.writer.write)
+    assert await passing == 0
+    return world, life.sweeper.sweep.counts
+
+
+def test_what_the_log_was_about_to_read_is_not_called_missing() -> None:
+    world, counts = run_virtually(_sweep_while_the_log_is_late())
+    assert asyncio.run(world.log.unsettled(10**15, 10)) == []
+    assert counts == SweepCounts()
 
 
 async def _sweep_during_another_turn() -> int:
