@@ -1,6 +1,7 @@
 """What a person sees: a line while it runs, tables afterwards, and what goes into the documents."""
 
 import asyncio
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -119,7 +120,10 @@ def show(result: Result) -> None:
 def write(result: Result, command: str) -> None:
     """The tables into docs/reliability.md."""
     plan = result.plan
-    how = f"{plan.database}, {plan.rate:g} events/s; {result.took / 60:.0f} minutes in all"
+    how = (
+        f"{plan.database}, {plan.rate:g} events/s; {result.took / 60:.0f} minutes in all; "
+        f"commit {_commit()}"
+    )
     lines = [
         f"`{command}` ({how}):",
         "",
@@ -132,6 +136,13 @@ def write(result: Result, command: str) -> None:
         *(f"| {name} | {_about(name)} | {' | '.join(rest)} |" for name, *rest in by_fault(result)),
     ]
     write_between_markers(DOCUMENT, f"conservation {plan.database}", "\n".join(lines))
+
+
+def _commit() -> str:
+    """What was run."""
+    describe = ["git", "describe", "--always", "--dirty=, changed"]
+    told = subprocess.run(describe, cwd=DOCUMENT.parent, stdout=subprocess.PIPE, check=False)
+    return told.stdout.decode().strip() or "unknown"
 
 
 def show_burst(result: Burst) -> None:
