@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from event_router.consumers.handover import Handover, hand_over, take_over
 from event_router.consumers.health import Health
 from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.kafka import KafkaConfig
@@ -104,7 +105,8 @@ class Subscription:
     below the first record that isn't done, about every half second, when partitions are taken
     away, and at the end. A record that is read again is another object, and only the object that
     was handed out counts. One task iterates. Trouble with Kafka is waited out and told `health`,
-    which is started once the group has said which partitions are ours, be it none.
+    which is started once the group has said which partitions are ours, be it none. What is done and
+    can't be committed when partitions go is left with `handover`, if there is one.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Subscription:
         reading: Reading | None = None,
         callbacks: Callbacks | None = None,
         health: Health | None = None,
+        handover: Handover | None = None,
     ) -> None:
         self.reading = reading or Reading()
         self._callbacks = callbacks or Callbacks()
@@ -123,6 +126,7 @@ class Subscription:
         self._config = KafkaConfig(bootstrap=kafka) if isinstance(kafka, str) else kafka
         self._topics = topics
         self._group = group
+        self._handover = handover
         self._reader: Reader
         self._marks = Watermarks[Record]()
         self._commits = CommitDelay()
@@ -355,7 +359,8 @@ class Subscription:
 
     async def _on_assigned(self, partitions: frozenset[Partition]) -> None:
         log.info("partitions.assigned", extra={"group": self._group, "count": len(partitions)})
-        self._marks.assign(partitions)
+        self._state.open.clear()  # it stays open through an assignment of none
+        self._marks.assign(partitions, await take_over(self._handover, partitions))
         self._commits.end()
         self._paused.clear()
         self._wide.clear()
@@ -389,6 +394,7 @@ class Subscription:
                 await self._commit()
             finally:
                 self._forget(partitions)
+            await hand_over(self._handover, self._marks.uncommitted(partitions))
             if self._callbacks.revoked:
                 await self._callbacks.revoked(partitions)
 

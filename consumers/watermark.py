@@ -26,7 +26,10 @@ class Read(Protocol):
 R = TypeVar("R", bound=Read)
 Partition = tuple[str, int]
 _partition_of = attrgetter("topic", "partition")
-_NONE: Mapping[int, int] = MappingProxyType({})
+Finished = Mapping[int, int]
+"""Offsets that were done and could not be committed, with their records' timestamps."""
+_NONE: Finished = MappingProxyType({})
+_NOTHING: Mapping[Partition, Finished] = MappingProxyType({})
 
 
 NOT_COMMITTED = "the group's coordinator takes no commits: check that all brokers run"
@@ -61,13 +64,13 @@ class Watermark(Generic[R]):
     Done is who was read: a record counts by identity. So one that was read before the partition
     was lost, or before its topic was recreated, never finishes the one that now has its offset.
 
-    `finished` are offsets, with their records' timestamps, that were done before the partition went
-    and came back, and could not be committed: they are done as soon as they are read.
+    `finished` were done before the partition went and came, here or elsewhere: they are done as
+    soon as they are read.
     """
 
     __slots__ = ("_finished", "_next", "_recognised", "_uncommitted", "_unfinished")
 
-    def __init__(self, finished: Mapping[int, int] = _NONE) -> None:
+    def __init__(self, finished: Finished = _NONE) -> None:
         self._unfinished: dict[int, R] = {}
         self._next: int | None = None
         self._uncommitted: dict[int, int] = {}
@@ -169,13 +172,17 @@ class Watermarks(Generic[R]):
 
     def __init__(self) -> None:
         self._marks: dict[Partition, Watermark[R]] = {}
-        self._finished: dict[Partition, dict[int, int]] = {}
+        self._finished: dict[Partition, Finished] = {}
         self._committed: dict[Partition, int] = {}
 
-    def assign(self, partitions: Iterable[Partition]) -> None:
-        """Partitions that are assigned from now on, each with a watermark of its own."""
+    def assign(
+        self, partitions: Iterable[Partition], found: Mapping[Partition, Finished] = _NOTHING
+    ) -> None:
+        """Partitions that are assigned from now on, each with a watermark of its own. `found` is
+        what others, who had them, finished there and could not commit."""
         for partition in partitions:
-            self._marks[partition] = Watermark(self._finished.pop(partition, _NONE))
+            finished = {**found.get(partition, _NONE), **self._finished.pop(partition, _NONE)}
+            self._marks[partition] = Watermark(finished)
             self._committed.pop(partition, None)
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
@@ -184,6 +191,10 @@ class Watermarks(Generic[R]):
             self._committed.pop(partition, None)
             if mark is not None and (finished := mark.finished):
                 self._finished[partition] = finished
+
+    def uncommitted(self, partitions: Iterable[Partition]) -> dict[Partition, Finished]:
+        """What was done in these, which are revoked, and could not be committed."""
+        return {one: self._finished[one] for one in partitions if one in self._finished}
 
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._marks

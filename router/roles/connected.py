@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from event_router.consumers.handover import Handover
 from event_router.consumers.ports import Directory, Duplicates, Producer, Versions
 from event_router.router.adapters import open_producer, open_schedule
 from event_router.router.directory import CachedDirectory
 from event_router.router.duplicates.redis import RedisDuplicates
 from event_router.router.hops.operator_events import WithOperator, operator_destination
+from event_router.router.redis_handover import RedisHandover
 from event_router.router.redis_pipe import RedisPipe
 from event_router.router.roles.role import Role
 from event_router.router.schedule.redis import RedisSchedule
@@ -28,6 +30,7 @@ class Connected:
     schedule: RedisSchedule
     duplicates: Duplicates
     alerted: Duplicates
+    handover: Handover
 
 
 def connect(role: Role) -> Connected:
@@ -48,4 +51,5 @@ def connect(role: Role) -> Connected:
         schedule=open_schedule(settings, topics, redis),
         duplicates=RedisDuplicates(redis, topics.prefix, settings.duplicate_window),
         alerted=RedisDuplicates(redis, topics.prefix, max(1, settings.alert_exhausted_window)),
+        handover=RedisHandover(redis, topics.group(role.name)),
     )

@@ -39,6 +39,7 @@ async def run(role: Role) -> None:
         reading=Reading(drain=settings.drain_timeout, window=WINDOW),
         callbacks=_moves(worker, newer, note_gaps(role, "deliver", connected.producer)),
         health=role.health,
+        handover=connected.handover,
     )
     role.counts["deliver"] = worker.counts
     role.lag = lambda: subscription.lag

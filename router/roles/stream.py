@@ -37,7 +37,8 @@ async def run(role: Role) -> None:
     role.counts |= {"route": route.counts, "settle": settle.counts}
     hops: dict[str, Hop] = {topics.events: route, topics.attempts: settle}
     note = note_gaps(role, "stream", connected.producer)
-    app = stream_app(settings, topics.group("stream"), hops, role.health, note)
+    group, handover = topics.group("stream"), connected.handover
+    app = stream_app(settings, group, hops, role.health, note, handover)
     on_assigned(app, settle.forget)
     role.lag = lambda: app.consumer.known_lag()
     role.waiting = lambda: app.consumer.lag()

@@ -9,6 +9,7 @@ import faust
 from faust.app.base import BootStrategy
 from faust.contrib.asgi import bind_to_running_loop
 
+from event_router.consumers.handover import Handover
 from event_router.consumers.health import Health
 from event_router.consumers.newer_records import Hop, NewerRecords
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
@@ -64,18 +65,19 @@ def stream_app(
     hops: Mapping[str, Hop],
     health: Health,
     gap: Callable[[Gap], Awaitable[None]] | None = None,
+    handover: Handover | None = None,
 ) -> Any:
     """A Faust app that hands what it reads of each topic to the topic's hop.
 
     A hop that raises is called again with the same records until it returns; meanwhile the role
     isn't ready, and their offsets are not committed. `gap` is told of records that went missing
-    before they were read.
+    before they were read. What is done and can't be committed is left with `handover`.
     """
     kafka = kafka_config(settings)
     app = _App(group, **_options(settings))
-    app.transport = StreamTransport(
-        app, Reading(kafka=kafka, health=health, drain=settings.drain_timeout, gap=gap)
-    )
+    drain = settings.drain_timeout
+    reading = Reading(kafka=kafka, health=health, drain=drain, gap=gap, handover=handover)
+    app.transport = StreamTransport(app, reading)
     newer = NewerRecords(health)
     on_assigned(app, newer.forget)
     for topic, hop in hops.items():
@@ -157,21 +159,36 @@ async def _finish(
 async def run_stream(app: Any, stop: asyncio.Event) -> None:
     """Runs the app on this loop until `stop` is set, then leaves in order: no more is read, what
     runs is finished within the drain's deadline or given up, finished records are committed, the
-    group is left.
+    group is left. While no broker answers at the start it waits for one, and isn't ready.
 
-    Raises StreamStopped when the app crashes, Unavailable when no broker answers at the start.
+    Raises StreamStopped when the app crashes, Unavailable when the client has given up.
     """
     bind_to_running_loop(app)
     app.finalize()
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
     try:
-        await app.maybe_start()
-        await _until(app, stop)
+        if await _started(app, stop):
+            await _until(app, stop)
     finally:
         await app.consumer.finish()
         await app.stop()
     if app.crash_reason is not None:
         raise StreamStopped(f"the stream app crashed: {app.crash_reason!r}") from app.crash_reason
+
+
+async def _started(app: Any, stop: asyncio.Event) -> bool:
+    """False when `stop` is set before a broker has answered."""
+    starting = asyncio.create_task(app.maybe_start(), name="stream start")
+    stopping = asyncio.create_task(stop.wait(), name="stream stop")
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        return starting.done()
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.wait({starting, stopping})
 
 
 async def _until(app: Any, stop: asyncio.Event) -> None:

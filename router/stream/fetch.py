@@ -16,16 +16,20 @@ from faust.types import TP
 from mode import Service
 from mode.utils.futures import maybe_async
 
+from event_router.consumers.handover import Handover
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka.group_consumer import LEAVE_PATIENCE, group_consumer, pace_fetches
 from event_router.consumers.kafka.trouble import ours
 from event_router.consumers.pace import Pace
+from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import Unavailable
 
 log = logging.getLogger(__name__)
+
+KAFKA = "kafka reads"
 
 TICK = 1.0
 """Seconds between looks at the fetcher when nothing was fetched: errors stand there as well."""
@@ -40,12 +44,14 @@ class Reading:
     `pace` is the longest pause before a fetch. `drain` is for what runs when partitions are revoked
     or the app stops, `commit` for the commit after that. Without an answer of a broker for
     `silence`, Kafka is down. `gap` is told of records that went missing before they were read.
+    What is done and can't be committed when partitions go is left with `handover`.
     """
 
     kafka: KafkaConfig
     health: Health
     drain: float
     gap: Callable[[Gap], Awaitable[None]] | None = None
+    handover: Handover | None = None
     commit: float = 3.0
     silence: float = 10.0
     pace: float = 0.008
@@ -110,16 +116,26 @@ class FetchService(driver.AIOKafkaConsumerThread):
         return group_consumer(reading.kafka, self.app.conf.id, reading.rebalance_timeout)
 
     async def on_start(self) -> None:
+        """Waits for a broker that answers: one may be gone since the role has looked."""
         reading = self.consumer.reading
         self.pace = Pace(reading.pace)
-        self.answered_at = time.monotonic()
         self.news = asyncio.Event()
         self.holding = False
-        with ours(reading.kafka):
-            await super().on_start()
+        await persist(KAFKA, self._connect, reading.health)
+        self.answered_at = time.monotonic()
         consumer = self._ensure_consumer()
         consumer._client.send = self._noted(consumer._client.send)
         pace_fetches(consumer, self.pace, self.news.set)
+
+    async def _connect(self) -> None:
+        """Raises Unavailable when no broker answers."""
+        try:
+            with ours(self.consumer.reading.kafka):
+                await super().on_start()
+        except BaseException:
+            if self._consumer is not None:
+                await self._consumer.stop()  # it can't be started again
+            raise
 
     def _noted(self, send: Callable[..., Any]) -> Callable[..., Any]:
         """`send`, noting when a broker answered last."""

@@ -18,6 +18,7 @@ from typing import Any
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from event_router.consumers.handover import hand_over, take_over
 from event_router.consumers.kafka.trouble import lost_place, ours
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Gap
@@ -28,7 +29,7 @@ from event_router.consumers.watermark import (
     Watermarks,
 )
 from event_router.router.stream.batch import Batch
-from event_router.router.stream.fetch import Fetched, FetchService, Reading
+from event_router.router.stream.fetch import KAFKA, Fetched, FetchService, Reading
 from event_router.router.stream.in_flight import InFlight
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 TROUBLE_PAUSE = 1.0
 
-KAFKA = "kafka reads"
 GROUP = "kafka group"
 TOPICS = "kafka topics"
 FETCH = "kafka fetch"
@@ -216,9 +216,10 @@ class StreamConsumer(driver.Consumer):
             await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        found = await take_over(self.reading.handover, assigned)
         if self._closing or self.app.should_stop:
             return
-        self.marks.assign(assigned)
+        self.marks.assign(assigned, found)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def finish(self) -> None:
@@ -245,7 +246,9 @@ class StreamConsumer(driver.Consumer):
             await asyncio.wait_for(self.commit(), self.reading.commit)
         if self.marks.partitions:
             log.info("stream.let_go", extra={"cancelled": late, "unfinished": repeated})
-        self.marks.revoke(self.marks.partitions)
+        gone = self.marks.partitions
+        self.marks.revoke(gone)
+        await hand_over(self.reading.handover, self.marks.uncommitted(gone))
         self._commits.end()
         self._bytes.clear()
 

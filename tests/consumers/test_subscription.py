@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import CorruptRecordException
 
+from event_router.consumers.handover import MemoryHandover
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka.admin import Admin
@@ -327,6 +328,31 @@ async def test_a_second_member_takes_over_what_the_first_one_drained(
         ("assigned", 1), ("drain", 1), ("revoked", 1),
     ]  # fmt: skip
     assert await committed(config, "g", topic) == {0: 1, 1: 1}
+
+
+async def test_what_was_done_and_could_not_be_committed_is_not_read_again_by_the_next_one(
+    config: KafkaConfig, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise Unavailable("kafka_error", "the coordinator is away")
+
+    handover = MemoryHandover()
+    await publish(config, topic, [b"a", b"b", b"c"])
+    with monkeypatch.context() as patched:
+        patched.setattr("event_router.consumers.kafka.reader.Reader.commit", refuse)
+        async with Subscription(
+            [topic], "g", kafka=config, reading=SOON, handover=handover
+        ) as subscription:
+            records = await read(subscription, 3)
+            subscription.done([records[0], records[2]])
+    assert await committed(config, "g", topic) == {}
+    async with Subscription(
+        [topic], "g", kafka=config, reading=SOON, handover=handover
+    ) as subscription:
+        again = await read(subscription, 1)
+        assert [record.value for record in again] == [b"b"]
+        subscription.done(again)
+        await reaches(config, topic, 3)
 
 
 async def test_a_callback_that_raises_ends_the_subscription(

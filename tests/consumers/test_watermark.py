@@ -160,6 +160,22 @@ def test_it_is_known_after_several_assignments_and_however_little_was_read_in_be
     assert marks.to_do(("t", 0), again) == []
 
 
+def test_what_another_one_had_done_is_known_to_whoever_has_the_partition_next() -> None:
+    former, latter = Watermarks[Record](), Watermarks[Record]()
+    former.assign([("t", 0), ("t", 1)])
+    before = records(0, 1, 2)
+    former.read(("t", 0), before)
+    former.done([before[0], before[2]])
+    former.revoke([("t", 0), ("t", 1)])
+    left = former.uncommitted([("t", 0), ("t", 1)])
+    assert left == {("t", 0): {0: 0, 2: 0}}
+    latter.assign([("t", 0), ("t", 1)], left)
+    again = records(0, 1, 2, 3)
+    latter.read(("t", 0), again)
+    assert latter.to_do(("t", 0), again) == [again[1], again[3]]
+    assert latter.to_commit() == {("t", 0): 1}
+
+
 def test_what_was_committed_is_not_known_any_more() -> None:
     marks = Watermarks[Record]()
     marks.assign([("t", 0)])

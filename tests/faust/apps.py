@@ -9,6 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from event_router.consumers.handover import Handover
 from event_router.consumers.health import Health
 from event_router.consumers.newer_records import Hop
 from event_router.consumers.subscription import Gap
@@ -68,12 +69,16 @@ class Running:
 
 
 async def start(
-    settings: Settings, group: str, hops: Mapping[str, Hop], gap: OnGap | None = None
+    settings: Settings,
+    group: str,
+    hops: Mapping[str, Hop],
+    gap: OnGap | None = None,
+    handover: Handover | None = None,
 ) -> Running:
     """A stream app on this loop, reading."""
     health = Health()
     stop = asyncio.Event()
-    app = stream_app(settings, group, hops, health, gap)
+    app = stream_app(settings, group, hops, health, gap, handover)
     task = asyncio.create_task(run_stream(app, stop), name=f"stream {group}")
     running = Running(app, health, stop, task)
     await until(lambda: health.started or task.done())
@@ -84,9 +89,13 @@ async def start(
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, group: str, hops: Mapping[str, Hop], gap: OnGap | None = None
+    settings: Settings,
+    group: str,
+    hops: Mapping[str, Hop],
+    gap: OnGap | None = None,
+    handover: Handover | None = None,
 ) -> AsyncIterator[Running]:
-    started = await start(settings, group, hops, gap)
+    started = await start(settings, group, hops, gap, handover)
     try:
         yield started
     finally:

@@ -9,10 +9,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import GroupAuthorizationFailedError
 
+from event_router.consumers.handover import MemoryHandover
 from event_router.consumers.health import Health
 from event_router.consumers.subscription import Gap
 from event_router.router.stream.app import run_stream, stream_app
-from event_router.schemas.errors import Unavailable
+from event_router.router.stream.fetch import FetchService
 from tests.faust.apps import Hops, committed, numbered, running, send, settings, start
 from tests.services import Kafka, Tansu, unique
 from tests.waiting import until
@@ -26,10 +27,38 @@ async def delete_records(bootstrap: str, topic: str, offset: int) -> None:
     await admin.close()
 
 
-async def test_without_kafka_it_does_not_start_and_says_where_it_looked(tmp_path: Path) -> None:
-    app = stream_app(settings("127.0.0.1:1", tmp_path), "group", {"events": Hops()}, Health())
-    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
-        await asyncio.wait_for(run_stream(app, asyncio.Event()), 20)
+async def test_who_starts_without_kafka_says_where_it_looked_and_may_be_stopped(
+    tmp_path: Path,
+) -> None:
+    stop, health = asyncio.Event(), Health()
+    app = stream_app(settings("127.0.0.1:1", tmp_path), "group", {"events": Hops()}, health)
+    task = asyncio.create_task(run_stream(app, stop))
+    await until(lambda: task.done() or "127.0.0.1:1" in health.troubles.get("kafka reads", ""))
+    assert not task.done()
+    stop.set()
+    async with asyncio.timeout(5):
+        await task
+
+
+async def test_who_starts_while_kafka_is_away_begins_once_it_is_back(
+    faulty_kafka: Kafka, tmp_path: Path
+) -> None:
+    topic, hops, health, stop = unique(), Hops(), Health(), asyncio.Event()
+    await faulty_kafka.make_topics({topic: 1})
+    await send(faulty_kafka.bootstrap, topic, [b"1"])
+    await asyncio.to_thread(faulty_kafka.stop)
+    app = stream_app(settings(faulty_kafka.bootstrap, tmp_path), topic, {topic: hops}, health)
+    task = asyncio.create_task(run_stream(app, stop))
+    try:
+        await until(lambda: task.done() or "kafka reads" in health.troubles)
+        await asyncio.sleep(1)  # long enough for a second try in vain
+        assert not task.done()
+    finally:
+        await asyncio.to_thread(faulty_kafka.start)
+    await hops.finished(1, timeout=40)
+    await until(lambda: health.ready)
+    stop.set()
+    await task
 
 
 async def test_a_topic_that_is_not_there_is_named_and_read_once_it_is(
@@ -102,6 +131,28 @@ async def test_kafka_may_be_away_for_a_while(faulty_kafka: Kafka, tmp_path: Path
         await hops.finished(100, timeout=30)
         await until(lambda: app.health.ready)
     assert len(hops.done) == 100
+
+
+async def test_what_it_could_not_commit_is_not_done_again_by_the_next_one(
+    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> bool:
+        return False
+
+    topic, hops, handover = unique(), Hops(), MemoryHandover()
+    here = settings(kafka.bootstrap, tmp_path)
+    await kafka.make_topics({topic: 2})
+    with monkeypatch.context() as patched:
+        patched.setattr(FetchService, "_commit", refuse)
+        async with running(here, topic, {topic: hops}, handover=handover):
+            await send(kafka.bootstrap, topic, numbered(0, 20), partitions=2)
+            await hops.finished(20)
+    assert await committed(kafka.bootstrap, topic, topic) is None
+    async with running(here, topic, {topic: hops}, handover=handover):
+        await send(kafka.bootstrap, topic, numbered(20, 30), partitions=2)
+        await hops.finished(30)
+    assert sorted(hops.done) == sorted(numbered(0, 30))
+    assert await committed(kafka.bootstrap, topic, topic) == 15
 
 
 async def test_it_stops_in_time_while_kafka_is_away(faulty_kafka: Kafka, tmp_path: Path) -> None:
