@@ -9,6 +9,8 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.conservation.faults import FAULTS, Unknown, chosen
@@ -39,10 +41,8 @@ async def _shown(plan: Plan, folder: Path) -> Result:
         return await run(plan, now, folder)
 
 
-def _storm(given: argparse.Namespace, seed: int, folder: Path) -> bool:
+def _storm(given: argparse.Namespace, plan: Plan, folder: Path) -> bool:
     """Whether everything was conserved."""
-    faults = chosen(given.faults, given.database)
-    plan = Plan(seed, given.minutes * 60, faults, given.rate, given.database)
     result = asyncio.run(_shown(plan, folder))
     show(result)
     if given.write:
@@ -73,16 +73,27 @@ def main() -> int:
             sys.stdout.write(f"{one.name:20} {one.about}\n")
         return 0
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    folder = Path(tempfile.mkdtemp(prefix="event-router-conservation-"))
-    sys.stderr.write(f"seed {seed}; logs of all processes in {folder}\n")
     try:
-        good = (_burst if given.what == "retry-burst" else _storm)(given, seed, folder)
+        run_it = _chosen(given, seed)
     except Unknown as unknown:
         sys.stderr.write(f"{unknown}\n")
         return 2
+    folder = Path(tempfile.mkdtemp(prefix="event-router-conservation-"))
+    sys.stderr.write(f"seed {seed}; logs of all processes in {folder}\n")
+    good = run_it(folder)
     if good:
         shutil.rmtree(folder)
     return 0 if good else 1
+
+
+def _chosen(given: argparse.Namespace, seed: int) -> Callable[[Path], bool]:
+    """What is to run in a folder. Raises Unknown."""
+    if given.what == "retry-burst":
+        return partial(_burst, given, seed)
+    faults = chosen(given.faults, given.database)
+    return partial(
+        _storm, given, Plan(seed, given.minutes * 60, faults, given.rate, given.database)
+    )
 
 
 if __name__ == "__main__":
