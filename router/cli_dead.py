@@ -30,10 +30,10 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
 ) -> None:
     """List the newest, with the place that names each."""
-    from event_router.router.commands.dead import table_of_dead
+    from event_router.router.commands.dead import dead_in_log, print_dead
 
     wanted = _filter(None, tenant, event, destination, reason)
-    console().print(asyncio.run(table_of_dead(wanted, limit)))
+    print_dead(asyncio.run(dead_in_log(wanted, limit)), console())
 
 
 @app.command()

@@ -1,9 +1,10 @@
 """`router dead list|show|replay`: what was given up, from a shell."""
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,27 +21,65 @@ from event_router.schemas.decode import rfc3339
 from event_router.schemas.errors import InvalidValue
 
 MOST = 1_000_000
+_COLUMNS = ("place", "time", "reason", "tenant", "event", "destination", "replayed")
+_GIVE_WAY = ("replayed", "time", "tenant", "event", "reason")
+"""From the first to the last. `place` and `destination`, which name one of the dead, never do."""
+_UNBOUNDED = 100_000  # columns
+
 _ACTING = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
 
-async def table_of_dead(wanted: DeadFilter, limit: int) -> Table:
+async def dead_in_log(wanted: DeadFilter, limit: int) -> list[LoggedDead]:
     """The newest first."""
     async with _log() as log:
-        return as_table((await log.dead(wanted, Paging(limit))).models)
+        return list((await log.dead(wanted, Paging(limit))).models)
 
 
-def as_table(dead: Iterable[LoggedDead]) -> Table:
-    """Places, which `show` and `replay` take, stay whole in narrow terminals, too."""
+def print_dead(dead: Sequence[LoggedDead], console: Console) -> None:
+    """A line for each, and nothing is cut: where a terminal has too few columns, those that `show`
+    and `replay` don't take give way first, and the last line says which."""
+    gone = _giving_way(dead, console) if console.is_terminal else ()
+    table = as_table(dead, gone)
+    if not console.is_terminal:
+        console.width = max(console.width, _width(table, console))
+    console.print(table)
+    if gone:
+        names = ", ".join(sorted(gone, key=_COLUMNS.index))
+        told = f"no room for: {names} (`router dead list | cat` shows all)"
+        console.print(told, highlight=False, soft_wrap=True)
+
+
+def _giving_way(dead: Sequence[LoggedDead], console: Console) -> Sequence[str]:
+    for count in range(len(_GIVE_WAY)):
+        if _width(as_table(dead, _GIVE_WAY[:count]), console) <= console.width:
+            return _GIVE_WAY[:count]
+    return _GIVE_WAY
+
+
+def _width(table: Table, console: Console) -> int:
+    unbounded = console.options.update(width=_UNBOUNDED)
+    return console.measure(table, options=unbounded).maximum
+
+
+def as_table(dead: Iterable[LoggedDead], without: Collection[str] = ()) -> Table:
+    """With all of `_COLUMNS` but those."""
     table = Table(box=None)
-    table.add_column("place", no_wrap=True)
-    for column in ("time", "reason", "tenant", "event", "destination", "replayed"):
+    columns = [column for column in _COLUMNS if column not in without]
+    for column in columns:
         table.add_column(column, overflow="fold")
     for one in dead:
-        replayed = "" if one.replayed_at is None else rfc3339(one.replayed_at)
-        told = (one.tenant or "", one.event or "", one.destination)
-        row = (one.place, rfc3339(one.at), one.reason, *told, replayed)
-        table.add_row(*map(Text, row))  # what people named things is no markup
+        row = _row(one)
+        # What people named things is no markup.
+        table.add_row(*(Text(row[column]) for column in columns))
     return table
+
+
+def _row(one: LoggedDead) -> dict[str, str]:
+    replayed = "" if one.replayed_at is None else rfc3339(one.replayed_at)
+    told = (one.tenant or "", one.event or "", one.destination)
+    return dict(
+        zip(_COLUMNS, (one.place, rfc3339(one.at), one.reason, *told, replayed), strict=True)
+    )
 
 
 async def text_of_dead(place: str, destination: str) -> str:

@@ -3,9 +3,10 @@
 import io
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
-from event_router.router.commands.dead import as_table, as_text
+from event_router.router.commands.dead import as_text, print_dead
 from event_router.router.store.log_ports import LoggedDead
 from event_router.schemas.attempt import Dead, DeadHead
 from event_router.schemas.record import Place
@@ -13,20 +14,39 @@ from event_router.schemas.record import Place
 PLACE = "attempts:002:0000000000089:1795300653227"
 
 
-@pytest.mark.parametrize("width", [80, 250])
-def test_a_place_can_be_copied_however_wide_the_terminal_is(width: int) -> None:
-    one = LoggedDead(PLACE, "d" * 36, "acme", "e" * 36, 0, "retries_exhausted", 1795300653227, None)
+def printed(one: LoggedDead, width: int, *, terminal: bool = True) -> str:
     out = io.StringIO()
-    Console(width=width, file=out).print(as_table([one]))
-    assert PLACE in out.getvalue()
+    print_dead([one], Console(width=width, file=out, force_terminal=terminal, color_system=None))
+    return out.getvalue()
+
+
+ONE = LoggedDead(PLACE, "d" * 36, "acme", "e" * 36, 0, "retries_exhausted", 1795300653227, None)
+
+
+def test_what_names_a_dead_one_is_whole_in_the_narrowest_terminal() -> None:
+    lines = printed(ONE, 80).splitlines()
+    assert f"{PLACE} {'d' * 36}" in " ".join(lines[1].split())
+    assert lines[2].startswith("no room for: time, reason, tenant, event, replayed (")
+
+
+def test_as_much_as_there_is_room_for_is_shown_and_nothing_is_cut() -> None:
+    shown = printed(structs.replace(ONE, destination="des_1", event="e1"), 80)
+    assert all(text in shown for text in (PLACE, "des_1", "retries_exhausted"))
+    assert "no room for: time, tenant, event, replayed (" in shown
+
+
+@pytest.mark.parametrize(("width", "terminal"), [(250, True), (80, False)])
+def test_wide_terminals_and_pipes_have_room_for_all(width: int, terminal: bool) -> None:
+    shown = printed(ONE, width, terminal=terminal)
+    told = (PLACE, "2026-11-2", "retries_exhausted", "acme", "e" * 36, "d" * 36)
+    assert all(text in shown for text in told)
+    assert "no room" not in shown
 
 
 @pytest.mark.parametrize("event", ["[/x]", "[red]urgent[/red]", "a[b"])
 def test_no_name_of_an_event_keeps_the_others_from_being_seen(event: str) -> None:
     one = LoggedDead(PLACE, "d", "acme", event, 0, "retries_exhausted", 1795300653227, None)
-    out = io.StringIO()
-    Console(width=250, file=out).print(as_table([one]))
-    assert f" {event} " in out.getvalue()
+    assert f" {event} " in printed(one, 250)
 
 
 def test_no_record_acts_on_the_terminal_that_shows_it() -> None:
