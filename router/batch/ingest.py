@@ -21,7 +21,7 @@ from event_router.router.batch.rehearsal import Rehearsal
 from event_router.router.batch.rows import CHUNK_ROWS, Unreadable
 from event_router.router.batch.source import Lost, Read, Source
 from event_router.router.batch.tally import Tally
-from event_router.router.batch.uploads import Binding, NoSuchUpload
+from event_router.router.batch.uploads import Binding, NoSuchUpload, given_name
 from event_router.router.store.job_ports import Examined, Job, JobOptions, Progress, Remarks
 from event_router.router.store.schema_ports import Found
 from event_router.schemas.columns import EventSchema
@@ -121,16 +121,20 @@ class Ingest:
         if not sum(one.rows for one in found):
             raise Rejected("empty", "the batch has no rows")
         for one, file in zip(found, self._job.files, strict=True):
-            _check_columns(one, file, self._job.options)
+            _check_columns(one, given_name(file), self._job.options)
         return found
 
     def _examine_files(self) -> tuple[Examined, ...]:
         file_type, limit = self._job.options.file_type, self._ports.limit
         return tuple(
             files.examine(
-                self._ports.uploads.find(self._binding, name), name, file_type, limit, self._tick
+                self._ports.uploads.find(self._binding, stored),
+                given_name(stored),
+                file_type,
+                limit,
+                self._tick,
             )
-            for name in self._job.files
+            for stored in self._job.files
         )
 
     def _tick(self) -> None:

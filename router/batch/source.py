@@ -7,7 +7,7 @@ from event_router.router.batch import files
 from event_router.router.batch.ports import Ports
 from event_router.router.batch.row_events import RowEvent, RowEvents
 from event_router.router.batch.rows import CHUNK_ROWS, BadRow, Chunk, Unreadable
-from event_router.router.batch.uploads import Binding, NoSuchUpload
+from event_router.router.batch.uploads import Binding, NoSuchUpload, given_name
 from event_router.router.store.job_ports import Examined, Job, Progress
 from event_router.schemas.columns import ColumnType, EventSchema
 
@@ -74,7 +74,8 @@ class Source:
         try:
             job, uploads = self._job, self._ports.uploads
             path = uploads.find(Binding(job.org, job.tenant, job.topic), file)
-            rows = files.reader(path, file, self._ports.limit, known, self._texts(known))
+            name = given_name(file)
+            rows = files.reader(path, name, self._ports.limit, known, self._texts(known))
             for chunk in rows.chunks(row):
                 partition = (before + row) // CHUNK_ROWS % self._partitions
                 events = [

@@ -284,6 +284,11 @@ def _stored_name(name: str) -> str:
     return f"{_random(10)}_{_HARMFUL.sub('_', tail)[-100:] or 'file'}"
 
 
+def given_name(stored: str) -> str:
+    """As much of it as the stored name has: what people know the file by."""
+    return stored.partition("_")[2]
+
+
 def _checked_stored(stored: str) -> str:
     if _STORED.fullmatch(stored) is None:
         raise NoSuchUpload(f"{stored[:120]!r} is no name that an upload was answered with")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
-from event_router.client import Client, Job, TimestampFormat
+from event_router.client import BadArgument, Client, Job, TimestampFormat
 from event_router.client.progress import Bar, Silent
 from event_router.router.settings import Settings, read_settings
 from event_router.schemas.errors import InvalidValue
@@ -49,8 +49,28 @@ class Outcome:
         return not self.job.refused and all(one.get("type") != "fatal" for one in self.job.report)
 
 
+_ENTERED = {
+    "events_path": "FILE",
+    "project_id": "--tenant",
+    "project_name": "--tenant",
+    "model_id": "--topic",
+    "model_name": "--topic",
+    "update_event": "--update",
+    "casting_type": "--casting",
+}
+"""The client's arguments whose name here doesn't follow from theirs."""
+
+
 def publish_batch(wanted: Wanted) -> Outcome:
-    """Raises what the client raises."""
+    """Raises what the client raises, with the arguments' names as they are entered."""
+    try:
+        return _publish(wanted)
+    except BadArgument as error:
+        argument = _ENTERED.get(error.field, f"--{error.field.replace('_', '-')}")
+        raise InvalidValue(argument, error.value, error.expected) from error
+
+
+def _publish(wanted: Wanted) -> Outcome:
     settings = read_settings()
     key = settings.api_key.get_secret_value()
     if not key:

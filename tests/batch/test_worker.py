@@ -140,6 +140,18 @@ async def test_a_batch_that_is_rejected_publishes_nothing(
     assert world.events() == []
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("a,b\n1,2\n", "rows.csv has no column 'c'"), ("a,a\n1,2\n", "rows.csv: the first line must")],
+)
+async def test_a_rejected_file_is_called_what_people_call_it(
+    world: BatchWorld, content: str, said: str
+) -> None:
+    stored = await world.upload(content, "rows.csv")
+    job = await ended(world, await world.job(stored, id_field="c"))
+    assert (job.error_message or "").startswith(said)
+
+
 async def test_the_files_of_a_job_that_ended_are_gone(world: BatchWorld) -> None:
     for content in ("a\n1\n", ""):
         stored = await world.upload(content)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 
 import msgspec
 import pytest
@@ -117,3 +118,19 @@ def test_a_format_that_isnt_known_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ROUTER_API_KEY", "key")
     with pytest.raises(InvalidValue, match="--timestamp-format: 'roman' is not one of INFER"):
         publish_batch(Wanted("x.csv", "acme", "orders", timestamp_format="roman"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (Wanted("/no/rows.csv", "acme", "orders"), "FILE: '/no/rows.csv' is not a file that is"),
+        (Wanted("x.csv", "Acme!", "orders"), "--tenant: 'Acme!' is not"),
+        (Wanted("x.csv", "acme", "orders", others={"update_event": True}), "--id-field: None is"),
+    ],
+)
+def test_a_mistake_is_told_by_the_argument_as_it_was_entered(
+    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, said: str
+) -> None:
+    monkeypatch.setenv("ROUTER_API_KEY", "key")
+    with pytest.raises(InvalidValue, match=f"^{re.escape(said)}"):
+        publish_batch(wanted)
