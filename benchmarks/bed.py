@@ -75,7 +75,7 @@ class Bed:
 async def laid(kind: Kind, database: Database, **settings: str) -> AsyncIterator[Bed]:
     """Everything is started and ready; all of it is gone afterwards. `settings` are variables
     without their `ROUTER_`."""
-    kafka = services.own_kafka() if kind == "real" else services.tansu()
+    kafka = services.own_kafka(services.AS_DEPLOYED) if kind == "real" else services.tansu()
     redis = services.own_redis() if kind == "real" else services.valkey()
     started: dict[str, services.Service] = {kafka.own.name: kafka, redis.own.name: redis}
     with TemporaryDirectory(prefix="event-router-bench-") as name:

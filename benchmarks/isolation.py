@@ -27,6 +27,8 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 RATIO = 1.2
 DURING = 2_000.0
 BASE = Half(10)
+WARM_UP = Half(20)
+"""For pools, plans, caches, and what Java compiles of Kafka."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ async def run_all(scenarios: Sequence[Scenario], pairs: int) -> tuple[list[Pairs
         chosen = [one for one in scenarios if one.slots == slots]
         async with laid("real", "sqlite", DELIVERY_SLOTS=str(slots)) as bed:
             bound = bed.system.settings.redis_max_bytes
-            await run(bed, Half(3))  # pools, plans, caches
+            await run(bed, WARM_UP)
             for turn in range(pairs):
                 for order in neighbours(chosen, turn):
                     await _take_turns(bed, order, results, f"{turn + 1}/{pairs}")

@@ -30,6 +30,8 @@ from tests.system import API_KEY, ROLES
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 SETTLE = 3.0
+WARM_UP = 5_000
+"""Events, at 500 a second: pools, plans, caches, and what Java compiles of Kafka."""
 CONNECTIONS = 64  # of the producer over HTTP
 
 Shape = Literal["closed", "open", "idle"]
@@ -99,7 +101,7 @@ async def _idle(case: Case, bed: Bed) -> Result:
 async def _loaded(case: Case, bed: Bed) -> Result:
     port = free_port()
     await bed.make_destinations(case.fanout, port)
-    await _run(replace(case, events=500, rate=500), bed, port)  # pools, plans, caches
+    await _run(replace(case, events=WARM_UP, rate=500), bed, port)
     await asyncio.sleep(1.0)
     before = bed.cpu()
     produced, received = await _run(case, bed, port)

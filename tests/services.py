@@ -243,6 +243,17 @@ async def make_topics(
         )
 
 
+LIGHT = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Starts soon and takes little memory; but all that it serves waits for 15 to 35 ms every 3 s, at
+560 messages a second, while it collects garbage."""
+
+AS_DEPLOYED = (
+    "-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent",
+)  # fmt: skip
+"""What kafka-server-start.sh and kafka-run-class.sh set."""
+
+
 @dataclass(frozen=True)
 class Jars:
     """A Java program, as tests/NAME/pom.xml says; `instead` is what one may do without it."""
@@ -252,18 +263,15 @@ class Jars:
     version: str
     instead: str = ""
 
-    def command(self) -> list[str]:
-        """What runs it, but for the class."""
+    def command(self, options: Sequence[str] = LIGHT) -> list[str]:
+        """What runs it, but for the class; `options` are those of its Java machine."""
         java = shutil.which("java")
         if java is None:
             raise Missing(
                 f"{self.title} needs Java 17 or newer: install it "
                 f"(apt-get install default-jre-headless){self.instead}"
             )
-        return [
-            java, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            "-cp", f"{self.folder()}/*",
-        ]  # fmt: skip
+        return [java, *options, "-cp", f"{self.folder()}/*"]
 
     def folder(self) -> Path:
         """With the jars, fetched from Maven Central on the first call."""
@@ -377,13 +385,13 @@ def _kafka_keys(tls: Certified) -> Path:
     return keys
 
 
-def own_kafka() -> Kafka:
-    """An Apache Kafka of our own, running."""
+def own_kafka(options: Sequence[str] = LIGHT) -> Kafka:
+    """An Apache Kafka of our own, running; `options` are those of its Java machine."""
     ports = [free_port() for _ in range(5)]
     tls = certified(workspace(), HOST, "localhost", NAME)
     scram = f"[name={SASL_USER},password={SASL_PASSWORD}]"
     users = [word for mechanism in SCRAM for word in ("--add-scram", f"{mechanism}={scram}")]
-    process = _kafka_node(lambda data: _kafka_properties(data, ports, tls), *users)
+    process = _kafka_node(lambda data: _kafka_properties(data, ports, tls), options, *users)
     plain, sasl, secure, certificates, controller = (f"{HOST}:{port}" for port in ports)
     return Kafka(process, plain, sasl, controller, secure, certificates, tls)
 
@@ -401,13 +409,15 @@ def another_broker(kafka: Kafka) -> Kafka:
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         **_QUICK,
     }
-    process = _kafka_node(lambda data: _properties({**settings, "log.dirs": str(data)}))
+    process = _kafka_node(lambda data: _properties({**settings, "log.dirs": str(data)}), LIGHT)
     return Kafka(process, f"{HOST}:{port}")
 
 
-def _kafka_node(properties_of: Callable[[Path], str], *formatting: str) -> Process:
-    """A node with these properties, given its folder for data; running. `formatting` are options
-    of the tool that makes the folder."""
+def _kafka_node(
+    properties_of: Callable[[Path], str], options: Sequence[str], *formatting: str
+) -> Process:
+    """A node with these properties, given its folder for data; running. `options` are its Java
+    machine's, `formatting` those of the tool that makes the folder."""
     command = KAFKA.command()
     home = Path(tempfile.mkdtemp(prefix="kafka-", dir=workspace()))
     properties = home / "server.properties"
@@ -415,7 +425,7 @@ def _kafka_node(properties_of: Callable[[Path], str], *formatting: str) -> Proce
     format_it = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
     subprocess.run([*command, *format_it, *formatting], check=True, capture_output=True, timeout=60)
     process = Process(
-        home.name, [*command, "kafka.Kafka", str(properties)],
+        home.name, [*KAFKA.command(options), "kafka.Kafka", str(properties)],
         ready=lambda process: "Kafka Server started" in process.log_text,
     )  # fmt: skip
     process.start()
