@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from event_router.consumers.kafka.admin import Admin
 from event_router.router.readiness import readiness
 from tests import services
 from tests.kafka_clients import read_all
@@ -66,6 +68,21 @@ async def test_fields_of_the_newer_release_pass_through_workers_of_the_older(
         assert traces == {"of the newer release": 2 * len(ids) + 20}
 
 
+def _says_what_waits(here: Loop, role: str) -> Callable[[], Awaitable[bool]]:
+    async def says() -> bool:
+        look = await readiness(here.system.health[role])
+        said = " ".join(look.troubles.values()) if look else ""
+        return "of version 2, which this release can't read: upgrade it" in said
+
+    return says
+
+
+async def _committed(here: Loop, role: str, topic: str) -> int:
+    """How many of its records the role has done."""
+    async with Admin(here.kafka) as admin:
+        return sum((await admin.committed(here.system.topics.group(role), topic)).values())
+
+
 @pytest.mark.timeout(240)
 async def test_what_only_the_newer_release_can_read_waits_for_it(
     kafka: services.Kafka, redis_url: str, namespace: str, tmp_path: Path
@@ -77,14 +94,9 @@ async def test_what_only_the_newer_release_can_read_waits_for_it(
         ids = {f"e{number}" for number in range(60)}
         await here.write(*(binary(here.system.topics.events, one) for one in sorted(ids)))
         for role in ("deliver", "log"):
-
-            async def waits(role: str = role) -> bool:
-                look = await readiness(here.system.health[role])
-                said = " ".join(look.troubles.values()) if look else ""
-                return "of version 2, which this release can't read: upgrade it" in said
-
-            await here.until(waits)
+            await here.until(_says_what_waits(here, role))
         assert not here.receiver.requests
+        assert await _committed(here, "deliver", here.system.topics.deliveries) == 0
         await replaced(here, newer, "deliver", "log")
         await delivered_once(here, ids)
 
@@ -93,3 +105,22 @@ async def test_what_only_the_newer_release_can_read_waits_for_it(
             return len(page["models"]) == 2 * len(ids) + 20
 
         await here.until(logged)
+
+
+@pytest.mark.timeout(240)
+async def test_attempts_of_the_newer_release_wait_for_a_stream_that_can_read_them(
+    kafka: services.Kafka, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    newer = newer_release(tmp_path / "newer", NEW_VERSION, READS_BOTH)
+    async with loop((kafka.bootstrap, redis_url, {}), namespace, tmp_path) as here:
+        await prepare(here)
+        await replaced(here, newer, "deliver")
+        ids = {f"e{number}" for number in range(60)}
+        await here.write(*(binary(here.system.topics.events, one) for one in sorted(ids)))
+        await here.until(partial(_all_taken, here, "/healthy", ids))
+        for role in ("stream", "log"):
+            await here.until(_says_what_waits(here, role))
+        assert await _committed(here, "stream", here.system.topics.attempts) == 0
+        assert here.receiver.got("/flaky").keys() - here.receiver.delivered("/flaky").keys()
+        await replaced(here, newer, "stream", "log")
+        await delivered_once(here, ids)
