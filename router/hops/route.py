@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
 from event_router.consumers.ports import Directory, Duplicates, Producer, TenantView
@@ -32,7 +34,7 @@ _MOST_TOLD = 100  # destinations within that time
 @dataclass(slots=True)
 class RouteCounts:
     """What this process has routed since it started. `filters_too_costly` deliveries are owed
-    because the filter couldn't be decided."""
+    because the filter couldn't be decided; of the `noted`, `dead` says only where they lie."""
 
     events: int = 0
     deliveries: int = 0
@@ -42,6 +44,7 @@ class RouteCounts:
     undecodable: int = 0
     without_deduplication: int = 0
     filters_too_costly: int = 0
+    noted: int = 0
 
 
 @dataclass(slots=True)
@@ -149,19 +152,32 @@ class Route:
             log.warning("filter.too_costly", extra=named)
 
     async def _send(self, out: Sequence[tuple[Record, Message]]) -> None:
+        if large := await self._too_large(out):
+            detail = "larger than the broker takes"
+            dead = [(one, self._dead(one, "message_too_large", detail)) for one in large]
+            large = await self._too_large(dead)
+        if large:  # its producer compressed it: that it was there, and where, is all that fits
+            await self.producer.send([self._noted(record) for record in large])
+
+    async def _too_large(self, out: Sequence[tuple[Record, Message]]) -> list[Record]:
+        """The records of which a message couldn't be sent; the others are sent on return."""
         sent = await self.producer.send([message for _, message in out])
         large = {
             (record.partition, record.offset): record
             for (record, _), result in zip(out, sent, strict=True)
             if isinstance(result, TooLarge)
         }
-        if large:
-            await self.producer.send(
-                [
-                    self._dead(record, "message_too_large", "larger than the broker takes")
-                    for record in large.values()
-                ]
-            )
+        return list(large.values())
+
+    def _noted(self, record: Record) -> Message:
+        """A dead record without the content, which Kafka keeps as long as it is told to."""
+        self.counts.noted += 1
+        place = {"partition": record.partition, "offset": record.offset}
+        log.error("event.larger_than_dead_takes", extra=place)
+        size = len(record.value or b"")
+        detail = f"{size} bytes, more than dead takes: the content is in {record.topic} only"
+        bare = msgspec.structs.replace(record, key=None, value=None, headers=())
+        return self._dead(bare, "message_too_large", detail)
 
     def _routed(self, event: Event, outcome: RoutedAs, now: int) -> Message:
         return routed_message(
