@@ -17,10 +17,13 @@ DEEPEST = 32
 LARGEST = 16 * 1024
 """Bytes of a filter as JSON."""
 STEPS = 10_000
-"""For one event: some 10 ms at most, a few microseconds mostly."""
+"""Of one filter for one event: some 10 ms at most, a few microseconds mostly."""
+STEPS_OF_ALL = 3 * STEPS
+"""Of all filters for one event."""
 
 _MISSING = object()
 _COMPARED_AT_ONCE = 128  # elements of a list that cost as much as a step
+_LOOKED_AT_AT_ONCE = 32
 _LETTERS_AT_ONCE = 128
 
 
@@ -28,19 +31,35 @@ class TooCostly(EventRouterError):
     """The event is too large for what the filter asks of it."""
 
 
-def matches(pattern: Any, value: Any) -> bool:
+class Allowance:
+    """What is left of the steps that several filters may take together."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, steps: int = STEPS_OF_ALL) -> None:
+        self.left = steps
+
+
+def matches(pattern: Any, value: Any, allowance: Allowance | None = None) -> bool:
     """Whether `value` has what `pattern` asks for. For a pattern that was checked it raises
-    TooCostly when that isn't known after STEPS, and nothing else."""
-    return _Evaluation().matches(pattern, value)
+    TooCostly when that isn't known after STEPS, or what the allowance leaves, and nothing else."""
+    if allowance is None:
+        return _Evaluation(STEPS).matches(pattern, value)
+    by = _Evaluation(min(STEPS, allowance.left))
+    before = by.left
+    try:
+        return by.matches(pattern, value)
+    finally:
+        allowance.left -= before - max(by.left, 0)
 
 
 class _Evaluation:
     """One filter on one event: each step counts, so nobody's filter holds up the others."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self._left = STEPS
+    def __init__(self, steps: int) -> None:
+        self.left = steps
 
     def matches(self, pattern: Any, value: Any) -> bool:
         self._spend(1)
@@ -104,12 +123,13 @@ class _Evaluation:
             return any(self.matches(part, one) for one in value)
         if self._has(value, part):
             return True
+        self._spend(len(value) // _LOOKED_AT_AT_ONCE)
         return any(self._has(one, part) for one in value if isinstance(one, list))
 
     def _spend(self, steps: int) -> None:
-        self._left -= steps
-        if self._left < 0:
-            raise TooCostly(f"more than {STEPS} steps")
+        self.left -= steps
+        if self.left < 0:
+            raise TooCostly(f"more than {STEPS} steps, or {STEPS_OF_ALL} with other filters")
 
 
 _Operator = Callable[[_Evaluation, Any, Any], bool]

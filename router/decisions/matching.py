@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from event_router.consumers.ports import TenantView
-from event_router.router.decisions.filters import TooCostly, matches
+from event_router.router.decisions.filters import Allowance, TooCostly, matches
 from event_router.schemas.decode import ANY_TOPIC
 from event_router.schemas.destination import Destination
 from event_router.schemas.event import Event
@@ -33,15 +33,17 @@ def match(event: Event, view: TenantView, too_costly: TooCostlyFor = _nobody) ->
         if event.destination is None or one.id == event.destination
     ]
     if any(one.filter for one in fitting):
-        document = filterable(event)
-        fitting = [one for one in fitting if _lets_through(one, document, too_costly)]
+        document, allowance = filterable(event), Allowance()
+        fitting = [one for one in fitting if _lets_through(one, document, allowance, too_costly)]
     return fitting
 
 
-def _lets_through(one: Destination, document: dict[str, Any], too_costly: TooCostlyFor) -> bool:
+def _lets_through(
+    one: Destination, document: dict[str, Any], allowance: Allowance, too_costly: TooCostlyFor
+) -> bool:
     """What a filter can't decide at a bearable cost isn't kept from its destination."""
     try:
-        return not one.filter or matches(one.filter, document)
+        return not one.filter or matches(one.filter, document, allowance)
     except TooCostly:
         too_costly(one)
         return True

@@ -5,6 +5,7 @@ decode → drop duplicates → match → send → done. Whoever calls marks the 
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ from event_router.schemas.wire import dead_message, dead_of, delivery_message, r
 
 log = logging.getLogger(__name__)
 
+_LONGEST_TURN = 0.02  # seconds
 _TELL_AGAIN = 60_000  # ms
 _MOST_TOLD = 100  # destinations within that time
 
@@ -71,11 +73,15 @@ class Route:
         verdicts = await self._judge(events)
         tenants = {event.tenant for _, event in events}
         views = await persist("database", lambda: self.directory.views(tenants), self.health)
+        turn = time.monotonic()
         for (record, event), verdict in zip(events, verdicts, strict=True):
             out += (
                 (record, message)
                 for message in self._outcome(record, event, verdict, views[event.tenant])
             )
+            if time.monotonic() - turn > _LONGEST_TURN:
+                await asyncio.sleep(0)  # the group's heartbeats don't wait for costly filters
+                turn = time.monotonic()
         await self._send(out)
 
     def _decode(
