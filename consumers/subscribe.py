@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.health import Health
 from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.kafka import KafkaConfig
-from event_router.consumers.subscription import Callbacks, Gap, Reading, Subscription
+from event_router.consumers.subscription import Callbacks, Reading, Subscription
 from event_router.consumers.watermark import Partition
 from event_router.schemas.record import Record
 

@@ -6,13 +6,14 @@ The delivery worker, the log and `subscribe()` run on this.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from event_router.consumers.commits import Commits
+from event_router.consumers.gap import Gap, log_gap
 from event_router.consumers.handover import Handover, hand_over, take_over
 from event_router.consumers.health import Health
 from event_router.consumers.interrupt import Interrupt
@@ -21,12 +22,7 @@ from event_router.consumers.kafka.reader import Reader
 from event_router.consumers.kafka.trouble import OutOfRange
 from event_router.consumers.pace import Pace
 from event_router.consumers.patience import FIRST_PAUSE, persist
-from event_router.consumers.watermark import (
-    NOT_COMMITTED,
-    CommitDelay,
-    Partition,
-    Watermarks,
-)
+from event_router.consumers.watermark import Partition, Watermarks
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record
 
@@ -51,16 +47,6 @@ class Reading:
     pace: float = 0.004
     commit_every: float = 0.5
     drain: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A group stood at `wanted`, but the partition now holds `begin` up to, without, `end`."""
-
-    partition: Partition
-    wanted: int
-    begin: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +115,7 @@ class Subscription:
         self._handover = handover
         self._reader: Reader
         self._marks = Watermarks[Record]()
-        self._commits = CommitDelay()
+        self._commits = Commits(self._marks, self._commit_positions)
         self._state = _State()
         self._paused: set[Partition] = set()
         self._wide: set[Partition] = set()
@@ -318,16 +304,7 @@ class Subscription:
         begin, end = await self._reader.bounds(gone.partition)
         gap = Gap(gone.partition, gone.offset, begin, end)
         topic, number = gone.partition
-        log.error(
-            "offset.out_of_range",
-            extra={
-                "topic": topic,
-                "partition": number,
-                "wanted": gap.wanted,
-                "begin": begin,
-                "end": end,
-            },
-        )
+        log_gap(gap)
         name = f"kafka offsets of {topic}/{number}"
         self._health.down(name, f"{gone}; there are {begin} up to {end}: retention, or recreated?")
         try:
@@ -338,22 +315,16 @@ class Subscription:
             self._health.up(name)
 
     def _pause_wide(self) -> None:
-        wide = self._to_hold() - self._wide
+        wide = self._commits.held(self.reading.window) - self._wide
         if wide:
             self._wide |= wide
             self._reader.pause(wide)
 
     def _resume_narrow(self) -> None:
-        narrow = self._wide - self._to_hold()
+        narrow = self._wide - self._commits.held(self.reading.window)
         if narrow:
             self._wide -= narrow
             self._reader.resume(narrow - self._paused)
-
-    def _to_hold(self) -> AbstractSet[Partition]:
-        """Those with a wide window; all while nothing can be committed."""
-        if self._commits.is_long(time.monotonic()):
-            return self._marks.partitions
-        return self._marks.wider_than(self.reading.window)
 
     # Partitions come and go
 
@@ -361,7 +332,7 @@ class Subscription:
         log.info("partitions.assigned", extra={"group": self._group, "count": len(partitions)})
         self._state.open.clear()  # it stays open through an assignment of none
         self._marks.assign(partitions, await take_over(self._handover, partitions))
-        self._commits.end()
+        self._commits.forget()
         self._paused.clear()
         self._wide.clear()
         self._rewind = False
@@ -425,7 +396,7 @@ class Subscription:
                 await asyncio.sleep(self.reading.commit_every)
                 await self._pass_empty_offsets()
                 await self._commit()
-                self._tell_of_commits()
+                self._commits.tell(self._health)
                 if time.monotonic() - probed >= PROBE:
                     await self._probe()
                     probed = time.monotonic()
@@ -433,24 +404,16 @@ class Subscription:
             self._fail(error)
 
     async def _commit(self) -> None:
-        positions = self._marks.to_commit()
-        if not positions:
-            return
-        self._commits.begin(time.monotonic())
+        if await self._commits():
+            self._resume_narrow()
+
+    async def _commit_positions(self, positions: Mapping[Partition, int]) -> bool:
         try:
             await self._reader.commit(positions, COMMIT_PATIENCE)
         except Unavailable as trouble:  # the next commit says the same and more
             log.info("commit.failed", extra={"group": self._group, "detail": str(trouble)})
-        else:
-            self._marks.committed(positions)
-            self._commits.end()
-            self._resume_narrow()
-
-    def _tell_of_commits(self) -> None:
-        if self._commits.is_long(time.monotonic()):
-            self._health.down("kafka commits", NOT_COMMITTED)
-        else:
-            self._health.up("kafka commits")
+            return False
+        return True
 
     async def _pass_empty_offsets(self) -> None:
         """Offsets at the end that hold no records, as transactions leave, are no lag."""

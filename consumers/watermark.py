@@ -32,31 +32,6 @@ _NONE: Finished = MappingProxyType({})
 _NOTHING: Mapping[Partition, Finished] = MappingProxyType({})
 
 
-NOT_COMMITTED = "the group's coordinator takes no commits: check that all brokers run"
-
-
-class CommitDelay:
-    """For how long a commit doesn't get through. What is read meanwhile would be done again by
-    whoever has the partition next, so then nothing is."""
-
-    PATIENCE = 1.0  # seconds
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def begin(self, now: float) -> None:
-        """A commit is tried, for the first time or again; `now` in seconds."""
-        if self._since is None:
-            self._since = now
-
-    def end(self) -> None:
-        """It was taken, or the partitions are gone."""
-        self._since = None
-
-    def is_long(self, now: float) -> bool:
-        return self._since is not None and now - self._since >= self.PATIENCE
-
-
 class Watermark(Generic[R]):
     """One partition's. Records are read in order of their offsets, with gaps (compaction,
     transactions), and are done in any order.

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.ports import Producer
-from event_router.consumers.subscription import Gap
 from event_router.router.clock import now_ms
 from event_router.router.roles.role import Role
 from event_router.schemas.attempt import Dead, DeadHead

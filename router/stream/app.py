@@ -9,11 +9,11 @@ import faust
 from faust.app.base import BootStrategy
 from faust.contrib.asgi import bind_to_running_loop
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.handover import Handover
 from event_router.consumers.health import Health
 from event_router.consumers.newer_records import Hop, NewerRecords
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
-from event_router.consumers.subscription import Gap
 from event_router.router.adapters import kafka_config
 from event_router.router.settings import Settings
 from event_router.router.stream.batch import Batch

@@ -16,6 +16,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.futures import maybe_async
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.handover import Handover
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
@@ -23,7 +24,6 @@ from event_router.consumers.kafka.group_consumer import LEAVE_PATIENCE, group_co
 from event_router.consumers.kafka.trouble import ours
 from event_router.consumers.pace import Pace
 from event_router.consumers.patience import persist
-from event_router.consumers.subscription import Gap
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import Unavailable
 

@@ -18,16 +18,13 @@ from typing import Any
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from event_router.consumers.commits import Commits
+from event_router.consumers.gap import Gap, log_gap
 from event_router.consumers.handover import hand_over, take_over
+from event_router.consumers.kafka.records import record_of
 from event_router.consumers.kafka.trouble import lost_place, ours
 from event_router.consumers.patience import persist
-from event_router.consumers.subscription import Gap
-from event_router.consumers.watermark import (
-    NOT_COMMITTED,
-    CommitDelay,
-    Partition,
-    Watermarks,
-)
+from event_router.consumers.watermark import Partition, Watermarks
 from event_router.router.stream.batch import Batch
 from event_router.router.stream.fetch import KAFKA, Fetched, FetchService, Reading
 from event_router.router.stream.in_flight import InFlight
@@ -41,7 +38,6 @@ TROUBLE_PAUSE = 1.0
 GROUP = "kafka group"
 TOPICS = "kafka topics"
 FETCH = "kafka fetch"
-COMMITS = "kafka commits"
 
 
 class StreamConsumer(driver.Consumer):
@@ -57,7 +53,7 @@ class StreamConsumer(driver.Consumer):
         self._queued: dict[str, Batch] = {}
         self._bytes: Counter[str] = Counter()
         self._one_commit = asyncio.Lock()
-        self._commits = CommitDelay()
+        self._commits = Commits(self.marks, self._commit_positions)
         self.wanted: frozenset[str] = frozenset()
         self._joined = False
         self._closing = False
@@ -96,23 +92,20 @@ class StreamConsumer(driver.Consumer):
             await self.sleep(TROUBLE_PAUSE)
 
     async def _note_gap(self, partition: Partition, wanted: int) -> None:
-        topic, number = partition
         begin, end = await self._thread.bounds(partition)
-        place = {"topic": topic, "partition": number, "wanted": wanted, "begin": begin, "end": end}
-        log.error("offset.out_of_range", extra=place)
+        gap = Gap(partition, wanted, begin, end)
+        log_gap(gap)
+        topic, number = partition
         self.reading.health.down(FETCH, f"{topic}/{number} held {wanted}, and begins at {begin}")
         note = self.reading.gap
         if note is not None:
-            gap = Gap(partition, wanted, begin, end)
             await persist("note of a gap", lambda: note(gap), self.reading.health)
 
     def held(self) -> frozenset[Partition]:
         """Partitions whose window is as wide as it may be, or whose topic holds enough bytes; all
         while nothing can be committed."""
-        if self._commits.is_long(time.monotonic()):
-            return self.marks.partitions
         full = {topic for topic, held in self._bytes.items() if held >= self.reading.held_bytes}
-        held = self.marks.wider_than(self.reading.window)
+        held = self._commits.held(self.reading.window)
         if full:
             held |= {partition for partition in self.marks.partitions if partition[0] in full}
         return frozenset(held)
@@ -125,7 +118,7 @@ class StreamConsumer(driver.Consumer):
         """
         topics: dict[str, list[Record]] = {}
         for partition, raw in fetched.records.items():
-            records = [_record(one) for one in raw]
+            records = list(map(record_of, raw))
             to_do = self._track(partition, records)
             topics.setdefault(partition.topic, []).extend(to_do)
         for topic, records in topics.items():
@@ -175,17 +168,14 @@ class StreamConsumer(driver.Consumer):
         """Commits up to the lowest unfinished offsets. True when Kafka has taken them."""
         async with self._one_commit:
             self._skip_what_holds_no_records()
-            positions = self.marks.to_commit()
-            if not positions:
+            if not await self._commits():
                 return False
-            self._commits.begin(time.monotonic())
-            if not await self._commit(positions):
-                return False
-            self.marks.committed(positions)
-            self._commits.end()
             if self._thread.holding:
                 self._thread.news.set()
             return True
+
+    async def _commit_positions(self, positions: Mapping[Partition, int]) -> bool:
+        return bool(await self._commit(positions))
 
     def _skip_what_holds_no_records(self) -> None:
         """Transactions' markers and what compaction took: fetched, but never read."""
@@ -249,7 +239,7 @@ class StreamConsumer(driver.Consumer):
         gone = self.marks.partitions
         self.marks.revoke(gone)
         await hand_over(self.reading.handover, self.marks.uncommitted(gone))
-        self._commits.end()
+        self._commits.forget()
         self._bytes.clear()
 
     def _withdraw(self) -> None:
@@ -269,7 +259,7 @@ class StreamConsumer(driver.Consumer):
         """
         self._tell(KAFKA, self._silence())
         self._tell(GROUP, self._thread.refusal())
-        self._tell(COMMITS, NOT_COMMITTED if self._commits.is_long(time.monotonic()) else "")
+        self._commits.tell(self.reading.health)
         missing = self._thread.missing_topics()
         self._tell(TOPICS, f"not there, make them with `router init`: {missing}" if missing else "")
 
@@ -312,12 +302,6 @@ class StreamConsumer(driver.Consumer):
 
 def _size(record: Record) -> int:
     return len(record.value) if record.value is not None else 0
-
-
-def _record(raw: Any) -> Record:
-    return Record(
-        raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, raw.headers
-    )
 
 
 def _message(whole: Batch, first: Record, generation: int) -> ConsumerMessage:

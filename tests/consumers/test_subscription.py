@@ -8,11 +8,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import CorruptRecordException
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.handover import MemoryHandover
 from event_router.consumers.health import Health
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka.admin import Admin
-from event_router.consumers.subscription import Callbacks, Gap, Reading, Subscription
+from event_router.consumers.subscription import Callbacks, Reading, Subscription
 from event_router.consumers.watermark import Partition
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Record

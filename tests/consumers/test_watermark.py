@@ -2,7 +2,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from event_router.consumers.watermark import CommitDelay, Watermark, Watermarks
+from event_router.consumers.commits import CommitDelay
+from event_router.consumers.watermark import Watermark, Watermarks
 from event_router.schemas.record import Record
 
 

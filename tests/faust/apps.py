@@ -9,10 +9,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.handover import Handover
 from event_router.consumers.health import Health
 from event_router.consumers.newer_records import Hop
-from event_router.consumers.subscription import Gap
 from event_router.router.settings import Settings
 from event_router.router.stream.app import run_stream, stream_app
 from event_router.schemas.record import Record

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from event_router.consumers.commits import CommitDelay
 from event_router.consumers.health import Health
-from event_router.consumers.watermark import CommitDelay
 from event_router.router.settings import Settings
 from event_router.router.stream import transport
 from event_router.router.stream.app import stream_app

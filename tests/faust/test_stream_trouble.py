@@ -9,9 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import GroupAuthorizationFailedError
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.handover import MemoryHandover
 from event_router.consumers.health import Health
-from event_router.consumers.subscription import Gap
 from event_router.router.stream.app import run_stream, stream_app
 from event_router.router.stream.fetch import FetchService
 from tests.faust.apps import Hops, committed, numbered, running, send, settings, start

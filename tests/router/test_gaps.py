@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from event_router.consumers.gap import Gap
 from event_router.consumers.memory import MemoryBroker
-from event_router.consumers.subscription import Gap
 from event_router.router.commands.init import initialise
 from event_router.router.roles.gaps import _note
 from event_router.router.settings import read_settings
