@@ -5,7 +5,7 @@ import asyncio
 import functools
 import re
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -47,7 +47,13 @@ _CODES = {
     " InternalServiceException RequestTimeout",
 }
 _BY_WORD = {word: code for code, words in _CODES.items() for word in words.split()}
-_TOO_LARGE = {"MessageTooLong", "BatchRequestTooLong", "EntityTooLarge", "RequestEntityTooLarge"}
+_TOO_LARGE = {
+    "MessageTooLong",
+    "BatchRequestTooLong",
+    "EntityTooLarge",
+    "RequestEntityTooLarge",
+    "MetadataTooLarge",
+}
 
 _WITHIN = re.compile(r"<Code>(\w+)</Code>")
 
@@ -75,8 +81,8 @@ def text_of(payload: bytes) -> str | None:
 
 
 def not_a_text() -> Rejected:
-    answer = Answer("payload_refused")
-    return Rejected("payload_refused", "the service takes text that isn't empty", answer=answer)
+    why = "the service takes text that isn't empty"
+    return Rejected("payload_refused", why, answer=Answer("payload_refused", body=why.encode()))
 
 
 class AwsService:
@@ -104,7 +110,7 @@ class AwsService:
         """What the operation, in the library's spelling, answers. Raises Unavailable, TooLarge."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        async with self.troubles.attempt(self._resources.timeout):
+        async with self.attempt():
             try:
                 client = await self._opened()
                 return await getattr(client, operation)(**parameters)
@@ -113,6 +119,10 @@ class AwsService:
                 raise self.trouble(_word(error.response["Error"]), error, status) from error
             except BotoCoreError as error:
                 raise self._unreached(error) from error
+
+    def attempt(self) -> AbstractAsyncContextManager[None]:
+        """What is done within has the time of one attempt."""
+        return self.troubles.attempt(self._resources.timeout)
 
     def trouble(self, word: str, detail: object, status: int = 400) -> Unavailable | TooLarge:
         """What AWS' own word for an error says, in our words."""

@@ -2,13 +2,14 @@
 `{"metadata": {…}, "data": …}`, the payload where it is JSON, else as base64 in `data_base64`."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
 from event_router.consumers.ports import Batch
 from event_router.consumers.sinks.aws import ENDPOINT, NEEDS, AwsCredentials, AwsService, Region
 from event_router.consumers.sinks.aws_entries import AwsEntries
+from event_router.consumers.sinks.batched import Part
 from event_router.consumers.sinks.enveloped import enveloped
 from event_router.consumers.sinks.fields import Fields, HttpUrl, Needs, Shown, Text
 from event_router.consumers.sinks.kinds import SinkResources
@@ -47,6 +48,7 @@ class AwsEventBridge(AwsEntries):
     entries: ClassVar[str] = "Entries"
     receipt: ClassVar[str] = "EventId"
     longest: ClassVar[int] = LONGEST
+    longest_call: ClassVar[int] = LONGEST
     batch: Batch = Batch(count=10, bytes=LONGEST, at_once=4)
 
     def __init__(
@@ -65,7 +67,7 @@ class AwsEventBridge(AwsEntries):
     def shown(config: AwsEventBridgeConfig) -> Shown:
         return Shown(f"{config.event_bus_name or 'default'} in {config.region}")
 
-    def entry(self, delivery: Delivery) -> tuple[dict[str, Any], int]:
+    def entry(self, delivery: Delivery) -> Part:
         head = delivery.head
         detail = enveloped(delivery.data, merged_metadata(self._fixed, head))
         kind = head.topic[:LONGEST_TYPE]
@@ -76,4 +78,4 @@ class AwsEventBridge(AwsEntries):
             "EventBusName": self._bus,
             "Time": datetime.fromisoformat(head.time),
         }
-        return entry, len(detail) + len(kind) + _BESIDE
+        return Part(entry, len(detail) + len(kind) + _BESIDE)

@@ -1,13 +1,14 @@
 """A data stream of Amazon Kinesis: a record is `{"metadata": {…}, "data": …}`, the payload as it
 was published where it is JSON, else as base64 in `data_base64`."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
 from event_router.consumers.ports import Batch
 from event_router.consumers.sinks.aws import ENDPOINT, NEEDS, AwsCredentials, AwsService, Region
 from event_router.consumers.sinks.aws_entries import AwsEntries
+from event_router.consumers.sinks.batched import Part
 from event_router.consumers.sinks.enveloped import enveloped
 from event_router.consumers.sinks.fields import Fields, HttpUrl, Needs, Shown, Text
 from event_router.consumers.sinks.kinds import SinkResources
@@ -19,6 +20,7 @@ from event_router.schemas.destination import Destination
 LONGEST = 1 << 20
 """Bytes of a record's data and key, by Kinesis' limits."""
 
+LONGEST_CALL = 5 << 20
 LONGEST_KEY = 256
 
 
@@ -44,6 +46,7 @@ class AwsKinesis(AwsEntries):
     entries: ClassVar[str] = "Records"
     receipt: ClassVar[str] = "SequenceNumber"
     longest: ClassVar[int] = LONGEST
+    longest_call: ClassVar[int] = LONGEST_CALL
     batch: Batch = Batch(count=500, bytes=4 << 20, at_once=4)
 
     def __init__(
@@ -63,9 +66,9 @@ class AwsKinesis(AwsEntries):
     def shown(config: AwsKinesisConfig) -> Shown:
         return Shown(f"{config.stream_name} in {config.region}")
 
-    def entry(self, delivery: Delivery) -> tuple[dict[str, Any], int]:
+    def entry(self, delivery: Delivery) -> Part:
         metadata = merged_metadata(self._fixed, delivery.head)
         data = enveloped(delivery.data, metadata)
         key = self._key.text(delivery, metadata) if self._key else None
         key = key or delivery.head.event
-        return {"Data": data, "PartitionKey": key}, len(data) + len(key.encode())
+        return Part({"Data": data, "PartitionKey": key}, len(data) + len(key.encode()))

@@ -6,6 +6,7 @@ of it as `data_base64` when it isn't UTF-8), since its messages have no attribut
 
 import base64
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from event_router.consumers.http1.target import target_of
 from event_router.consumers.ports import Batch, Result
-from event_router.consumers.sinks.batched import Batched
+from event_router.consumers.sinks.batched import InParts, Part
 from event_router.consumers.sinks.fields import Fields, Secret, Shown
 from event_router.consumers.sinks.http_service import HttpService
 from event_router.consumers.sinks.kinds import SinkResources
@@ -22,10 +23,12 @@ from event_router.consumers.sinks.trouble import Troubles
 from event_router.consumers.sinks.webhook import USER_AGENT
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer
+from event_router.schemas.errors import TooLarge
 
-LONGEST = 128_000
-"""Bytes of one message, by Cloudflare's limits."""
+LONGEST, LONGEST_CALL = 128_000, 256_000
+"""Bytes of one message, and of all in one call, by Cloudflare's limits."""
+
+_CALL = b'{"messages":[%s]}'
 
 HexId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
 _encode = msgspec.json.Encoder().encode
@@ -46,7 +49,7 @@ class CloudflareQueuesCredentials(Fields):
     )
 
 
-class CloudflareQueues(Batched):
+class CloudflareQueues(InParts):
     """A queue of Cloudflare."""
 
     label: ClassVar[str] = "Cloudflare Queues"
@@ -70,6 +73,7 @@ class CloudflareQueues(Batched):
         ]
         self._fixed = destination.delivery_metadata
         self._troubles = Troubles(credentials)
+        self._seconds = resources.timeout
         target = target_of(f"{queue}/messages/batch", headers)
         pool = (destination.key, destination.version)
         self._service = HttpService(target, pool, resources, self._troubles)
@@ -82,22 +86,24 @@ class CloudflareQueues(Batched):
     def url_of(account: str) -> str:
         return f"https://api.cloudflare.com/client/v4/accounts/{account}"
 
-    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
-        """The service takes all of a batch, or none: what is too large isn't in it."""
-        messages = [self._message(delivery) for delivery in deliveries]
-        sent = [message for message in messages if len(message) <= LONGEST]
-        answer = Answer("OK")
-        if sent:
-            answer = await self._service.post((), b'{"messages":[%s]}' % b",".join(sent))
-        return [
-            answer if len(message) <= LONGEST else self._too_large(message) for message in messages
-        ]
+    def most_bytes(self) -> int:
+        return LONGEST_CALL - len(_CALL)
+
+    def attempt(self) -> AbstractAsyncContextManager[None]:
+        return self._troubles.attempt(self._seconds)
+
+    def part(self, delivery: Delivery) -> Part | TooLarge:
+        message = self._message(delivery)
+        if len(message) > LONGEST:
+            return self._troubles.too_large(f"{len(message)} bytes, of {LONGEST} at most")
+        return Part(message, len(message) + len(b","))
+
+    async def call(self, contents: Sequence[bytes]) -> Sequence[Result]:
+        """The service takes all of them, or none."""
+        return [await self._service.post((), _CALL % b",".join(contents))] * len(contents)
 
     async def aclose(self) -> None:
         self._service.aclose()
-
-    def _too_large(self, message: bytes) -> Result:
-        return self._troubles.too_large(f"{len(message)} bytes, of {LONGEST} at most")
 
     def _message(self, delivery: Delivery) -> bytes:
         body = {"metadata": merged_metadata(self._fixed, delivery.head), **_data(delivery.data)}

@@ -306,6 +306,20 @@ class BatchContract(SinkContract):
         assert all(isinstance(result, Answer) for result in results)
         assert sorted(arrived.event for arrived in await case.arrived()) == sorted(names)
 
+    @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp's
+    async def test_a_full_batch_arrives_though_it_takes_more_than_it_weighs(
+        self, case: SinkCase, open_sink: Open
+    ) -> None:
+        """With metadata of the destination, and payloads that JSON can't hold as they are."""
+        sink = _batch_sink(open_sink(delivery_metadata={"fixed": "x" * 1000}))
+        count = min(sink.batch.count, 8)
+        room = sink.batch.bytes // count - weight(a_delivery("evt_0", b""))
+        batch = [a_delivery(f"evt_{n}", b'"' * room) for n in range(count)]
+        results = await sink.deliver_many(batch)
+        assert [result for result in results if not isinstance(result, Answer)] == []
+        arrived = {one.event: one.data for one in await case.arrived()}
+        assert arrived == {one.head.event: one.data for one in batch}
+
     async def test_one_that_is_refused_spoils_no_other(
         self, case: SinkCase, open_sink: Open
     ) -> None:
