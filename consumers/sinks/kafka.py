@@ -55,6 +55,7 @@ _CODES = {
     "kafka_timeout": "timeout",
     "kafka_error": "request_refused",
 }
+_SAID = {"CERTIFICATE_VERIFY_FAILED": "tls_error", "ConnectionRefusedError": "connection_refused"}
 LONGEST_KEY = 1024
 
 
@@ -156,10 +157,10 @@ class KafkaSink(Batched):
 
 
 def _code(trouble: Unavailable) -> str:
-    """The client doesn't tell a certificate that it can't verify from a broker that is away."""
-    if "CERTIFICATE_VERIFY_FAILED" in trouble.detail:
-        return "tls_error"
-    return _CODES.get(trouble.code, trouble.code)
+    """The client tells neither a certificate that it can't verify nor a port that nobody listens
+    at from a broker that is away."""
+    said = (code for words, code in _SAID.items() if words in trouble.detail)
+    return next(said, _CODES.get(trouble.code, trouble.code))
 
 
 def _result(place: Place | TooLarge) -> Result:

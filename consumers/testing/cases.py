@@ -22,7 +22,7 @@ class Arrived(NamedTuple):
 CODES: Mapping[str, frozenset[str]] = {
     "wrong_credentials": frozenset({"authentication_failed"}),
     "missing_target": frozenset({"target_not_found"}),
-    "refused_connection": frozenset({"connection_refused", "network_error"}),
+    "refused_connection": frozenset({"connection_refused"}),
     "time_out": frozenset({"timeout"}),
     "throttling": frozenset({"throttled"}),
     "too_large": frozenset({"message_too_large"}),
