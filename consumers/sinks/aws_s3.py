@@ -12,7 +12,7 @@ from event_router.consumers.sinks.fields import Fields, HttpUrl, Needs, Shown, T
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
 from event_router.consumers.sinks.templates import Compiled, Template
-from event_router.schemas.delivery import Delivery
+from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer
 
@@ -55,7 +55,8 @@ class AwsS3:
     ) -> None:
         self._service = AwsService("s3", config.region, config.endpoint, credentials, resources)
         self._where = {"Bucket": config.bucket, "StorageClass": config.storage_class or "STANDARD"}
-        self._key = Compiled(config.key_template or KEY, LONGEST_KEY)
+        entered = [config.key_template] if config.key_template else []
+        self._keys = [Compiled(template, LONGEST_KEY) for template in (*entered, KEY)]
         self._fixed = destination.delivery_metadata
 
     @staticmethod
@@ -65,7 +66,8 @@ class AwsS3:
     async def deliver(self, delivery: Delivery) -> Answer:
         head = delivery.head
         metadata = merged_metadata(self._fixed, head)
-        key = self._key.text(delivery, metadata) or quote(f"{head.time}_{head.event}.json", safe="")
+        found = (template.text(delivery, metadata) for template in self._keys)
+        key = next(filter(None, found), None) or _plain_key(head)
         said = await self._service.call(
             "put_object",
             **self._where,
@@ -82,6 +84,11 @@ class AwsS3:
 
     async def aclose(self) -> None:
         await self._service.aclose()
+
+
+def _plain_key(head: DeliveryHead) -> str:
+    """For an id or a time that no key can hold as it is."""
+    return quote(f"{head.time}_{head.event}.json", safe="")
 
 
 def _ascii(text: str) -> str:

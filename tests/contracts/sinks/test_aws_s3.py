@@ -1,11 +1,12 @@
 """Buckets of S3, on moto's server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar
 
 import pytest
 
+from event_router.consumers.ports import Sink
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
@@ -16,8 +17,10 @@ from event_router.consumers.testing import (
     a_destination,
     local_resources,
 )
+from event_router.schemas.errors import TooLarge
 from tests import services
 from tests.contracts.sinks.aws_server import REGION, Aws, troubles_at
+from tests.receivers import receiver
 
 SLOWER = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 
@@ -58,19 +61,32 @@ class TestS3(SinkContract):
             yield SinkCase(config, arrived, troubles, aws.credentials)
         client.close()
 
+    async def test_more_metadata_than_an_object_may_have_is_no_retrys_business(
+        self, case: SinkCase, open_sink: Callable[..., Sink]
+    ) -> None:
+        body = b"<Error><Code>MetadataTooLarge</Code><Message>2048 bytes</Message></Error>"
+        head = b"HTTP/1.1 400 X\r\ncontent-length: %d\r\n\r\n" % len(body)
+        async with receiver(head + body) as server:
+            sink = open_sink({**case.config, "endpoint": server.url.rstrip("/")})
+            with pytest.raises(TooLarge, match="MetadataTooLarge"):
+                await sink.deliver(a_delivery())
+
     async def test_keys_and_the_storage_class_are_as_entered(
         self, case: SinkCase, aws: Aws
     ) -> None:
         template = "join('/', [metadata.topic, data.customer])"
         client, bucket = aws.client("s3"), case.config["bucket"]
         async with local_resources() as resources:
-            for number, more in enumerate(({}, {"key_template": template})):
+            templates = (None, template, "join('/', [metadata.nowhere])")
+            for number, entered in enumerate(templates):
+                more = {"key_template": entered} if entered else {}
                 config = {**case.config, **more, "storage_class": "STANDARD_IA"}
                 destination = a_destination("aws_s3", config, case.credentials)
                 sink = load_sinks().open(destination, resources)
                 await sink.deliver(a_delivery(f"evt_{number}", b'{"customer":"c1"}'))
                 await sink.aclose()
         found = dict(await asyncio.to_thread(objects_of, client, bucket))
-        assert found.keys() == {"2026-01-01T00:00:00Z_evt_0.json", "user.created/c1"}
+        default = "2026-01-01T00:00:00Z_evt_{}.json"
+        assert found.keys() == {default.format(0), "user.created/c1", default.format(2)}
         assert {answer["StorageClass"] for answer in found.values()} == {"STANDARD_IA"}
         client.close()
