@@ -13,8 +13,17 @@ from event_router.consumers.sinks.fields import Fields, HttpUrl, Needs, Shown
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.schemas.destination import Destination
 
-_REGION = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com")
+# As in sqs.eu-west-1.amazonaws.com, with what partitions, FIPS and VPC endpoints add to it, and in
+# eu-west-1.queue.amazonaws.com, as it was named before.
+_NAMED = r"([a-z]{2}(?:-[a-z]+)+-[0-9]+)"
+_REGION = re.compile(rf"(?:.+\.)?sqs(?:-fips)?\.{_NAMED}\..+|{_NAMED}\.queue\.amazonaws\..+")
 _ELSEWHERE = "us-east-1"
+
+
+def region_of(host: str) -> str:
+    """That a queue's host names: a signature is for one region."""
+    found = _REGION.fullmatch(host)
+    return (found[1] or found[2]) if found else _ELSEWHERE
 
 
 class AwsSqsConfig(Fields):
@@ -47,11 +56,9 @@ class AwsSqs(AwsMessages):
         resources: SinkResources,
     ) -> None:
         parts = urlsplit(config.queue_url)
-        region = _REGION.fullmatch(parts.hostname or "")
         endpoint = config.endpoint or f"{parts.scheme}://{parts.netloc}"
-        service = AwsService(
-            "sqs", region[1] if region else _ELSEWHERE, endpoint, credentials, resources
-        )
+        region = region_of(parts.hostname or "")
+        service = AwsService("sqs", region, endpoint, credentials, resources)
         super().__init__(destination, service, {"QueueUrl": config.queue_url})
 
     @staticmethod

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from event_router.consumers.sinks.aws_sqs import AwsSqs
+from event_router.consumers.sinks.aws_sqs import AwsSqs, region_of
 from event_router.consumers.testing import Arrived, BatchContract, SinkCase, Trouble, a_delivery
 from tests import services
 from tests.contracts.sinks.aws_server import Aws, client_of, troubles_at
@@ -97,3 +97,20 @@ class TestElasticMq(ElasticMqContract):
 class TestElasticMqFifo(ElasticMqContract):
     suffix = ".fifo"
     attributes: ClassVar = {"FifoQueue": "true"}
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("sqs.eu-west-1.amazonaws.com", "eu-west-1"),
+        ("sqs.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("sqs-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("sqs.eu-central-1.api.aws", "eu-central-1"),
+        ("vpce-1-a.sqs.eu-central-1.vpce.amazonaws.com", "eu-central-1"),
+        ("ap-south-1.queue.amazonaws.com", "ap-south-1"),
+        ("queue.amazonaws.com", "us-east-1"),
+        ("127.0.0.1", "us-east-1"),
+    ],
+)
+def test_the_region_is_that_of_the_queues_host(host: str, region: str) -> None:
+    assert region_of(host) == region
