@@ -37,6 +37,7 @@ _CODES = {
     errno.EPERM: "permission_denied",
     errno.EROFS: "permission_denied",
     errno.ENOENT: "target_not_found",
+    errno.EEXIST: "target_not_found",  # a file, where a directory would have to be
     errno.ENOTDIR: "target_not_found",
     errno.EISDIR: "target_not_found",
     errno.ELOOP: "forbidden_path",

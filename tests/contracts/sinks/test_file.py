@@ -195,3 +195,11 @@ async def test_a_directory_that_is_not_there_is_said(
     with pytest.raises(Unavailable, match="ROUTER_FILES_DIR") as caught:
         await opened(elsewhere).deliver(a_delivery())
     assert caught.value.code == "target_not_found"
+
+
+async def test_a_file_where_a_directory_would_have_to_be_is_said(resources: SinkResources) -> None:
+    await opened(resources, path="a").deliver(a_delivery())
+    for path in ("a/b", "a/b/c"):
+        with pytest.raises(Unavailable) as caught:
+            await opened(resources, path=path).deliver(a_delivery())
+        assert caught.value.code == "target_not_found"
