@@ -37,7 +37,8 @@ class HttpService:
             self._target, headers, body, pool=self._pool, deadline=deadline
         )
         if 200 <= answer.status < 300:
-            return Answer("OK", answer.status, answer.body)
+            told = self._troubles.told(answer.body.decode(errors="replace"))
+            return Answer("OK", answer.status, told.encode())
         raise self._trouble(answer)
 
     def aclose(self) -> None:

@@ -53,7 +53,9 @@ class Troubles:
         return Unavailable(code, text, retry_after=retry_after, answer=answer)
 
     def too_large(self, detail: object) -> TooLarge:
-        return TooLarge(self.told(detail))
+        refusal = TooLarge(self.told(detail))
+        refusal.answer = Answer(refusal.code, body=refusal.detail.encode(errors="replace"))
+        return refusal
 
     def told(self, detail: object) -> str:
         """`detail` as a text without secrets, and not too long."""

@@ -6,12 +6,13 @@ https://developers.cloudflare.com/api/resources/queues/subresources/messages: `m
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar
 
 import pytest
 
+from event_router.consumers.ports import Sink
 from event_router.consumers.sinks.cloudflare_queues import LONGEST, CloudflareQueues
 from event_router.consumers.sinks.kinds import SinkTypes
 from event_router.consumers.testing import (
@@ -23,9 +24,9 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
-from tests.receivers import Reader, Request, Writer, read_request, scripted
+from tests.receivers import Reader, Request, Writer, read_request, receiver, scripted
 
-ACCOUNT, REFUSING, SILENT = "a" * 32, "b" * 32, "c" * 32
+ACCOUNT, REFUSING, SILENT, ECHOING = "a" * 32, "b" * 32, "c" * 32, "d" * 32
 QUEUE, NOBODYS = "1" * 32, "2" * 32
 TOKEN = "the-api-token"
 MOST, LARGEST = 100, 256_000
@@ -117,3 +118,13 @@ class TestCloudflareQueues(BatchContract):
                 },
                 {"api_token": TOKEN},
             )
+
+    async def test_a_secret_in_an_answer_is_not_kept(
+        self, case: SinkCase, open_sink: Callable[..., Sink]
+    ) -> None:
+        said = f"welcome, Bearer {TOKEN}".encode()
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(said)
+        async with receiver(head + said) as server:
+            LocalCloudflare.ports[ECHOING] = server.port
+            answer = await open_sink({**case.config, "account_id": ECHOING}).deliver(a_delivery())
+        assert (answer.code, answer.body) == ("OK", b"welcome, Bearer ***")
