@@ -1,8 +1,9 @@
 """Are the databases there, with the tables of this version, and do their secrets open?"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -16,6 +17,8 @@ from event_router.router.store.migrate import Which
 from event_router.router.store.secrets import Secrets
 from event_router.router.store.tables import destinations
 from event_router.schemas.errors import InvalidValue, Unavailable
+
+T = TypeVar("T")
 
 PATIENCE = 10.0
 _NAMED = 5
@@ -84,43 +87,34 @@ async def _current(url: str, which: Which) -> str | None:
         options = {"version_table": f"{which}_version"}
         return MigrationContext.configure(connection, opts=options).get_current_revision()
 
-    if _is_file_to_be_made(url):
-        return None
-    database = Database(url, connections=1)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await database.read(revision)
-    finally:
-        await database.aclose()
+    return await _read(url, revision)
 
 
 async def _closed(url: str, secrets: Secrets) -> tuple[list[str], int]:
     """Which don't open and why, and how many there are in all."""
-    if _is_file_to_be_made(url):
-        return [], 0
     query = select(destinations).order_by(destinations.c.tenant, destinations.c.id)
-    database = Database(url, connections=1)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            rows = await database.read(lambda connection: connection.execute(query).all())
-    finally:
-        await database.aclose()
+    rows = await _read(url, lambda connection: connection.execute(query).all()) or ()
     read = map(DestinationRows(secrets).read, rows)
     return [f"{one.tenant}/{one.id}: {one.unreadable}" for one in read if one.unreadable], len(rows)
 
 
 async def destinations_by_type(url: str) -> dict[str, int]:
     """How many destinations there are. Raises InvalidValue, Unavailable, TimeoutError."""
-    if _is_file_to_be_made(url):
-        return {}
     query = select(destinations.c.type, func.count()).group_by(destinations.c.type)
+    rows = await _read(url, lambda connection: connection.execute(query).all()) or ()
+    return {row[0]: row[1] for row in rows}
+
+
+async def _read(url: str, look: Callable[[Connection], T]) -> T | None:
+    """None when there is no database yet."""
+    if _is_file_to_be_made(url):
+        return None
     database = Database(url, connections=1)
     try:
         async with asyncio.timeout(PATIENCE):
-            rows = await database.read(lambda connection: connection.execute(query).all())
+            return await database.read(look)
     finally:
         await database.aclose()
-    return {row[0]: row[1] for row in rows}
 
 
 def _is_file_to_be_made(url: str) -> bool:
