@@ -18,6 +18,7 @@ from event_router.consumers.health import Health
 from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
+from event_router.consumers.waiting import when
 from event_router.consumers.watermark import Partition
 from event_router.schemas.record import Record
 
@@ -280,16 +281,11 @@ def _halting(stop: asyncio.Event | None, *halts: Callable[[], None]) -> Iterator
         with _signals(halt):
             yield
     else:
-        task = asyncio.create_task(_when(stop, halt), name="wait for stop")
+        task = asyncio.create_task(when(stop, halt), name="wait for stop")
         try:
             yield
         finally:
             task.cancel()
-
-
-async def _when(stop: asyncio.Event, halt: Callable[[], None]) -> None:
-    await stop.wait()
-    halt()
 
 
 @contextmanager

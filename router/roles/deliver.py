@@ -5,6 +5,7 @@ import asyncio
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.newer_records import NewerRecords
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
+from event_router.consumers.waiting import when
 from event_router.consumers.watermark import Partition
 from event_router.router.adapters import kafka_config, open_sinks
 from event_router.router.clock import now_ms
@@ -80,21 +81,11 @@ async def _work(
         running = group.create_task(
             worker.run(parked, role.settings.drain_timeout), name="delivery worker"
         )
-        stopper = group.create_task(_stop(role, subscription), name="stop reading")
-        parker = group.create_task(_park(role, worker), name="park from now on")
+        stopper = group.create_task(when(role.stop, subscription.stop), name="stop reading")
+        parker = group.create_task(when(role.park, worker.park_everything), name="park from now on")
         async for records in subscription:
             await newer.past(worker.take, records)
         parked.set()
         await running
         stopper.cancel()
         parker.cancel()
-
-
-async def _stop(role: Role, subscription: Subscription) -> None:
-    await role.stop.wait()
-    subscription.stop()
-
-
-async def _park(role: Role, worker: DeliveryWorker) -> None:
-    await role.park.wait()
-    worker.park_everything()

@@ -13,6 +13,7 @@ from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.newer_records import NewerRecords
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
+from event_router.consumers.waiting import when
 from event_router.consumers.watermark import Partition
 from event_router.router.adapters import kafka_config
 from event_router.router.clock import now_ms
@@ -60,7 +61,7 @@ async def run(role: Role) -> None:
     role.lag = lambda: subscription.lag
     role.waiting = subscription.ask_lag
     async with asyncio.TaskGroup() as group, subscription:
-        stopper = group.create_task(_stop(role, subscription), name="stop reading")
+        stopper = group.create_task(when(role.stop, subscription.stop), name="stop reading")
         pruner = group.create_task(_prune(role, store), name="prune the log")
         sweeping = group.create_task(sweeper.run(), name="sweep")
         async for records in subscription:
@@ -83,11 +84,6 @@ def _give_way() -> None:
             # Where cores are shared out by session, the session's niceness counts: it is ours.
             with suppress(OSError):
                 Path("/proc/self/autogroup").write_text(str(NICE))
-
-
-async def _stop(role: Role, subscription: Subscription) -> None:
-    await role.stop.wait()
-    subscription.stop()
 
 
 async def _prune(role: Role, store: SqlLog) -> None:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
+from event_router.consumers.waiting import unless
 from event_router.router.adapters import find_topics
 from event_router.router.garbage import spare_what_stays
 from event_router.router.log_lines import log_to_stderr
@@ -113,14 +115,10 @@ def _gauges(role: Role) -> Mapping[str, float]:
 
 async def _found_topics(role: Role) -> None:
     """Waits until Kafka has the topics, or the role is to stop."""
-    find = asyncio.ensure_future(persist("kafka", lambda: find_topics(role.settings), role.health))
-    stopping = asyncio.ensure_future(role.stop.wait())
-    await asyncio.wait((find, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if find.done():
-        role.topics = find.result()
-    else:
-        find.cancel()
+    find = partial(persist, "kafka", lambda: find_topics(role.settings), role.health)
+    found = await unless(role.stop, find, "find topics")
+    if found is not None:
+        role.topics = found
 
 
 async def _watched(role: Role, body: Body) -> None:

@@ -14,6 +14,7 @@ from event_router.consumers.handover import Handover
 from event_router.consumers.health import Health
 from event_router.consumers.newer_records import Hop, NewerRecords
 from event_router.consumers.patience import FIRST_PAUSE, LONGEST_PAUSE
+from event_router.consumers.waiting import unless
 from event_router.router.adapters import kafka_config
 from event_router.router.settings import Settings
 from event_router.router.stream.batch import Batch
@@ -167,28 +168,14 @@ async def run_stream(app: Any, stop: asyncio.Event) -> None:
     app.finalize()
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
     try:
-        if await _started(app, stop):
+        await unless(stop, app.maybe_start, "stream start")
+        if not stop.is_set():
             await _until(app, stop)
     finally:
         await app.consumer.finish()
         await app.stop()
     if app.crash_reason is not None:
         raise StreamStopped(f"the stream app crashed: {app.crash_reason!r}") from app.crash_reason
-
-
-async def _started(app: Any, stop: asyncio.Event) -> bool:
-    """False when `stop` is set before a broker has answered."""
-    starting = asyncio.create_task(app.maybe_start(), name="stream start")
-    stopping = asyncio.create_task(stop.wait(), name="stream stop")
-    try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
-        return starting.done()
-    finally:
-        starting.cancel()
-        stopping.cancel()
-        await asyncio.wait({starting, stopping})
 
 
 async def _until(app: Any, stop: asyncio.Event) -> None:
