@@ -185,14 +185,19 @@ def seconds_to_wait(retry_after: bytes | None, now: float) -> float | None:
 
 def sendable_headers(prefix: str, metadata: Mapping[str, str]) -> list[tuple[str, str]]:
     """Of a service that isn't signed to as webhooks are: `content-type` stands alone, the event's
-    own names are percent-encoded, and what can't be a header is left out."""
-    own = {"event-id": _header_text, "topic": _header_text}
-    headers = [("content-type", _content_type(metadata["content-type"]))]
-    for key, value in metadata.items():
-        name = prefix + key.lower()
-        text = own[key](value) if key in own else value
-        if key.lower() == "content-type" or key.lower() in own.keys() - {key}:
-            continue
+    own names are percent-encoded, and what can't be a header is left out.
+
+    In `metadata` what is the system's has small letters: nothing that differs in them replaces it.
+    """
+    texts = {
+        name: value
+        for key, value in metadata.items()
+        if (name := key.lower()) == key or name not in metadata
+    }
+    headers = [("content-type", _content_type(texts.pop("content-type")))]
+    for key, value in texts.items():
+        name = prefix + key
+        text = _header_text(value) if key in ("event-id", "topic") else value
         if _NAME.fullmatch(key) and _VALUE.fullmatch(text) and not is_reserved(name):
             headers.append((name, text))
     return headers

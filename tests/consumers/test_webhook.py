@@ -124,16 +124,27 @@ async def test_metadata_that_cannot_be_a_header_are_left_out(resources: SinkReso
     assert "y" not in names
 
 
+METADATA = st.dictionaries(
+    st.text() | st.sampled_from(["id", "Topic", "a", "A", "a\r\nb"]),
+    st.text() | st.sampled_from(["x\r\ny: z", "x\nwebhook-id: z", "x\0"]),
+)
+
+
 @given(
     event=st.text(min_size=1),
     topic=st.text(),
     content_type=st.text(),
-    metadata=st.dictionaries(st.text() | st.sampled_from(["id", "Topic", "a", "A"]), st.text()),
+    metadata=METADATA,
+    of_destination=METADATA,
 )
-def test_nothing_in_an_event_adds_a_header_or_replaces_ours(
-    event: str, topic: str, content_type: str, metadata: dict[str, str]
+def test_nothing_in_an_event_or_its_destination_adds_a_header_or_replaces_ours(
+    event: str,
+    topic: str,
+    content_type: str,
+    metadata: dict[str, str],
+    of_destination: dict[str, str],
 ) -> None:
-    sink = webhook(_without_network(), "http://a.example/")
+    sink = webhook(_without_network(), "http://a.example/", delivery_metadata=of_destination)
     assert isinstance(sink, WebhookSink)
     delivery = a_delivery(event, topic=topic, content_type=content_type, metadata=metadata)
     headers = sink._headers(delivery, NOW)
