@@ -20,6 +20,7 @@ RATE = 300.0
 REFUSING = 10.0
 SCHEDULE = "2,2,3,3,5,5,5,5"
 PATIENCE = 60.0
+RECOVERED = 10.0  # seconds
 TO = Key("ada", "all")
 PROCESSES = ("stream", "deliver", "log", "api")
 
@@ -84,6 +85,8 @@ async def _measured(ledger: Ledger, bed: Bed, producers: Producers) -> Burst:
     problems += [f"{lost} lost"] * bool(lost) + [f"{duplicates} duplicates"] * bool(duplicates)
     problems += [f"{len(ledger.owed)} were accepted"] * (len(ledger.owed) != EVENTS)
     last = max(times.values())
+    late = max(max(early) - recovered, last - published)
+    problems += [f"delivered {late:.1f} s after it could be"] * (late > RECOVERED)
     return Burst(
         EVENTS, refused, lost, duplicates,
         max(early) - recovered, last - recovered, last - published, problems,
