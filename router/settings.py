@@ -50,6 +50,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    # Kafka
     kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, comma-separated")
     kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         "plaintext", description="how the brokers are spoken to"
@@ -67,6 +68,8 @@ class Settings(BaseModel):
     kafka_session_timeout: float = Field(
         10.0, ge=1, le=1800, description="seconds until a member is gone"
     )
+
+    # Redis and SQL
     redis: str = Field(
         "redis://127.0.0.1:6379/0",
         repr=False,
@@ -88,12 +91,16 @@ class Settings(BaseModel):
         pattern=_DATABASE,
         description="SQLAlchemy URL of the log; empty = SQLite in ROUTER_DATA_DIR",
     )
+
+    # Names and topics
     namespace: str = Field(
         "",
         pattern=r"^[A-Za-z0-9_-]{0,64}$",
         description="prefixes topics, groups and Redis keys; letters, digits, _ and -",
     )
     partitions: int = Field(16, ge=1, le=64, description="of the topics that `router init` makes")
+
+    # The API, and the roles' health
     api_host: str = Field("127.0.0.1", description="where the API listens")
     api_port: int = Field(3333, ge=0, le=65535, description="where the API listens; 0 = any")
     api_key: SecretStr = Field(SecretStr(""), description="bearer key of the API's administrator")
@@ -111,6 +118,8 @@ class Settings(BaseModel):
     )
     health_host: str = Field("127.0.0.1", description="where /livez, /readyz, /metrics listen")
     health_port: int = Field(0, ge=0, le=65535, description="of the roles but api; 0 = any")
+
+    # What tenants may do
     topics: tuple[str, ...] = Field((), description="event topics, comma-separated; empty = any")
     topics_allow_wildcards: bool = Field(
         False, description="destinations may subscribe to topics such as user.*"
@@ -122,6 +131,8 @@ class Settings(BaseModel):
     files_dir: Path | None = Field(
         None, description="directory for destinations of type file; without it they fail"
     )
+
+    # Retries
     retry_schedule: Delays = Field(
         FixedDelays((5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0)),
         description="seconds before each retry, comma-separated, or exponential:FIRST:LONGEST "
@@ -136,6 +147,8 @@ class Settings(BaseModel):
     retry_max_age: float = Field(
         7 * 86400.0, gt=0, le=_YEARS, description="seconds after which a delivery isn't retried"
     )
+
+    # Deliveries
     delivery_timeout: float = Field(30.0, gt=0, le=3600, description="seconds for one attempt")
     webhook_mode: Literal["standard", "outpost"] = Field(
         "standard", description="headers and signatures: Standard Webhooks, or Outpost's own"
@@ -152,6 +165,8 @@ class Settings(BaseModel):
     delivery_slots: int = Field(
         500, ge=1, le=100_000, description="concurrent attempts of one worker"
     )
+
+    # Publishing
     duplicate_window: int = Field(
         3600,
         ge=1,
@@ -159,11 +174,15 @@ class Settings(BaseModel):
         description="seconds in which a publish with a known id is a duplicate",
     )
     max_event_bytes: int = Field(512 * 1024, ge=1024, le=100 << 20, description="largest payload")
+
+    # Sealed credentials
     secrets_keys: tuple[str, ...] = Field(
         (),
         repr=False,
         description="name:base64 of 32 bytes, comma-separated; the first one encrypts",
     )
+
+    # Operator events and alerts
     operator_events_secret: SecretStr = Field(
         SecretStr(""), description="signs operator events; any text"
     )
@@ -192,15 +211,21 @@ class Settings(BaseModel):
         le=1_000_000_000,
         description="failures in a row that disable a destination; 0 = never",
     )
+
+    # The log
     log_retention_days: float = Field(
         30, gt=0, le=36_500, description="settled events, and ended batch jobs, are kept this long"
     )
+
+    # Stopping and stalling
     drain_timeout: float = Field(
         5.0, gt=0, le=3600, description="seconds for what runs when stopping"
     )
     stall_timeout: float = Field(
         120.0, gt=0, le=86_400, description="seconds of lag without progress before a role exits"
     )
+
+    # Files and batches
     data_dir: Path = Field(Path(".data"), description="files of the embedded default")
     uploads_dir: Path | None = Field(
         None,
