@@ -57,6 +57,8 @@ $(STAMP): pyproject.toml requirements.lock
 	      Collecting | Obtaining) printf . ;; \
 	      Installing) printf ' installing' ;; \
 	    esac; done; echo
+	@# What a `pip install .` has left hides newer types of destinations from `python -m`.
+	@rm -rf event_router.egg-info
 	@$(BIN)/python -c 'import event_router.router.cli' || (cat $(VENV)/install.txt; exit 1)
 	@touch $(STAMP)
 

@@ -1,5 +1,6 @@
 """What somebody sees who runs `make run` for the first time."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,11 +19,16 @@ esac
 """
 
 
-def test_setting_up_shows_that_it_goes_on(tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
-    python = tmp_path / "python"
+def python_in(folder: Path, seen: Path) -> Path:
+    python = folder / "python"
     python.write_text(PYTHON.replace("SEEN", str(seen)))
     python.chmod(0o755)
+    return python
+
+
+def test_setting_up_shows_that_it_goes_on(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    python = python_in(tmp_path, seen)
     venv = tmp_path / "venv"
     command = ["make", f"PYTHON={python}", f"VENV={venv}", str(venv / ".installed")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as make:
@@ -32,3 +38,14 @@ def test_setting_up_shows_that_it_goes_on(tmp_path: Path) -> None:
         seen.touch()
         assert make.stdout.read() == b" installing\n"
     assert make.returncode == 0
+
+
+def test_types_of_destinations_that_an_earlier_install_left_in_the_tree_go(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    left = tmp_path / "event_router.egg-info"
+    left.mkdir()
+    python = python_in(tmp_path, tmp_path / "Makefile")
+    command = ["make", "-C", str(tmp_path), f"PYTHON={python}", ".venv/.installed"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert not left.exists()
