@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 from event_router.consumers.http1.connection import HttpAnswer
 from event_router.consumers.http1.target import Target
@@ -51,4 +52,6 @@ class HttpService:
         other = "service_unavailable" if answer.status >= 500 else "request_refused"
         wait = seconds_to_wait(answer.header(b"retry-after"), self._resources.clock())
         code = _CODES.get(answer.status, other)
-        return self._troubles.unavailable(code, detail, retry_after=wait)
+        trouble = self._troubles.unavailable(code, detail, retry_after=wait)
+        trouble.answer = replace(trouble.answer, status=answer.status)
+        return trouble

@@ -24,6 +24,7 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
+from event_router.schemas.errors import Unavailable
 from tests.receivers import Reader, Request, Writer, read_request, receiver, scripted
 
 ACCOUNT, REFUSING, SILENT, ECHOING = "a" * 32, "b" * 32, "c" * 32, "d" * 32
@@ -128,3 +129,13 @@ class TestCloudflareQueues(BatchContract):
             LocalCloudflare.ports[ECHOING] = server.port
             answer = await open_sink({**case.config, "account_id": ECHOING}).deliver(a_delivery())
         assert (answer.code, answer.body) == ("OK", b"welcome, Bearer ***")
+
+    async def test_the_status_of_a_refusal_is_shown_beside_its_code(
+        self, case: SinkCase, open_sink: Callable[..., Sink]
+    ) -> None:
+        with pytest.raises(Unavailable) as caught:
+            await open_sink(credentials={"api_token": "a-wrong-one"}).deliver(a_delivery())
+        assert (caught.value.answer.code, caught.value.answer.status) == (
+            "authentication_failed",
+            401,
+        )
