@@ -1,12 +1,12 @@
 """Producers compress: whatever way Kafka knows is read, and what is larger unpacked than the router
 may write is dead, visibly."""
 
-import json
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from event_router.consumers.kafka.unpacking import MOST
 from tests import services
 from tests.test_loop_live import TENANT, Loop, binary, loop
 
@@ -18,7 +18,7 @@ async def _write(here: Loop, compression: str, *names: str, data: bytes = b"{}")
     producer = AIOKafkaProducer(
         bootstrap_servers=here.kafka.bootstrap,
         compression_type=compression,
-        max_request_size=10_000_000,
+        max_request_size=2 * MOST,
         linger_ms=50,
     )
     await producer.start()
@@ -48,6 +48,7 @@ async def test_events_are_read_however_they_are_compressed(
             await _write(here, compression, *names)
             ids.update(names)
         await _write(here, "gzip", "large", data=LARGE)
+        await _write(here, "zstd", "larger than any memory", data=bytes(MOST + 1))
         await _write(here, "zstd", "after")
         ids.add("after")
         await here.until(lambda: here.receiver.delivered("/healthy").keys() == ids)
@@ -56,9 +57,10 @@ async def test_events_are_read_however_they_are_compressed(
             return list((await here.ask("GET", "/dead"))["models"])
 
         async def noted() -> bool:
-            return bool(await died())
+            return len(await died()) == 2
 
         await here.until(noted)
-        (dead,) = await died()
-        assert dead["reason"] == "message_too_large", json.dumps(dead)
-        assert str(dead["place"]).startswith(here.system.topics.events)
+        reasons = {str(dead["reason"]): dead["place"] for dead in await died()}
+        assert reasons.keys() == {"message_too_large", "tombstone"}
+        place = str(reasons["tombstone"])
+        assert "unread: offsets" in await here.system.command("dead", "show", place)

@@ -1,4 +1,6 @@
-"""Reading records whose headers' names are not UTF-8, at which aiokafka raises.
+"""Reading batches at which aiokafka raises, or takes all memory.
+
+Headers' names may not be UTF-8; and what unpacks to too much is read as one record without content.
 
 Kafka takes any bytes as a name. aiokafka decodes strictly, so that one such record would stop
 everybody who reads its partition, for ever. The names leaned on are pinned by
@@ -15,6 +17,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from event_router.consumers.kafka.unpacking import unread
 from event_router.schemas.record import Record
 
 _OVERHEAD = struct.calcsize(">qi")
@@ -77,6 +80,9 @@ class _Batch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
+        if (instead := unread(self._raw)) is not None:
+            yield instead
+            return
         read = 0
         try:
             for record in self._batch:
