@@ -4,6 +4,7 @@ Nothing is skipped: a service that can't be had raises Missing, which says what 
 `python -m tests.services` fetches jars and builds Pub/Sub's server beforehand.
 """
 
+import asyncio
 import atexit
 import contextlib
 import functools
@@ -30,6 +31,7 @@ import redis as redis_client
 from event_router.consumers.kafka import KafkaConfig
 from event_router.consumers.kafka.admin import Admin, NewTopicSpec
 from event_router.router.child import die_with_parent, free_port
+from event_router.schemas.errors import Unavailable
 from tests.server_certificates import NAME, Certified, certified
 
 ROOT = Path(__file__).parent.parent
@@ -237,10 +239,22 @@ class Tansu(Service):
 async def make_topics(
     bootstrap: str, names: Mapping[str, int], configs: Mapping[str, str] | None = None
 ) -> None:
-    async with Admin(KafkaConfig(bootstrap=bootstrap)) as admin:
-        await admin.create(
-            [NewTopicSpec(name, count, configs or {}) for name, count in names.items()]
-        )
+    """Once there is a broker to have them: on a busy machine one may be late with its heartbeats,
+    and is taken for dead."""
+    topics = [NewTopicSpec(name, count, configs or {}) for name, count in names.items()]
+    async with Admin(KafkaConfig(bootstrap=bootstrap)) as admin, asyncio.timeout(60):
+        while not await _made(admin, topics):
+            await asyncio.sleep(0.1)
+
+
+async def _made(admin: Admin, topics: Sequence[NewTopicSpec]) -> bool:
+    try:
+        await admin.create(topics)
+    except Unavailable as trouble:
+        if "InvalidReplicationFactor" in trouble.detail:
+            return False
+        raise
+    return True
 
 
 LIGHT = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
