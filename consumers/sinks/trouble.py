@@ -40,8 +40,8 @@ class Troubles:
     def __init__(self, credentials: BaseModel) -> None:
         fields = type(credentials).model_fields
         hidden = [name for name in fields if not fields[name].repr and name not in TOLD]
-        values = [str(getattr(credentials, name)) for name in hidden]
-        secrets = {value for value in values if len(value) > 2}.union(*map(_keys_in, values))
+        values = [str(value) for name in hidden if (value := getattr(credentials, name))]
+        secrets = {value for value in values if len(value) > 2}.union(*map(keys_in, values))
         self._secrets = sorted(secrets, key=len, reverse=True)
 
     def unavailable(
@@ -86,7 +86,7 @@ class Troubles:
 _PARTS = re.compile(r'(?<==)[^;]+|(?<=")(?:[^"\\]|\\.)+(?=")')
 
 
-def _keys_in(secret: str) -> set[str]:
+def keys_in(secret: str) -> set[str]:
     """What is long enough for a key among the parts of a secret that has some, as it stands there
     and line by line: a library may show one without the rest."""
     found = {part.replace("\\n", "\n") for part in _PARTS.findall(secret)}

@@ -36,7 +36,8 @@ class Trouble:
     is refused, or `arranged`, a context in which the service itself is in trouble.
 
     `code` is for a service that says it otherwise than CODES, `rejected` whether no retry can mend
-    it, `seconds` the time of an attempt.
+    it, `seconds` the time of an attempt, `retry_after` the seconds after which it is to be tried
+    again, where the service names them.
     """
 
     config: Mapping[str, Any] | None = None
@@ -45,7 +46,8 @@ class Trouble:
     arranged: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
     code: str = ""
     rejected: bool = False
-    seconds: float = 5.0
+    seconds: float = 15.0
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -47,6 +47,31 @@ class Forwarding:
 
     port: int = 0
     accepted: int = 0
+    _passing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._passing.set()
+
+    @asynccontextmanager
+    async def silence(self) -> AsyncIterator[None]:
+        """Within it nothing is passed on, in either direction; afterwards what was held back is."""
+        self._passing.clear()
+        try:
+            yield
+        finally:
+            self._passing.set()
+
+    async def copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the reader's side closes; then the writer's does."""
+        try:
+            while data := await reader.read(1 << 16):
+                await self._passing.wait()
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
     @property
     def server(self) -> str:
@@ -72,8 +97,8 @@ async def forwarded_to(target: tuple[str, int] | str) -> AsyncIterator[Forwardin
             else:
                 there = await asyncio.open_connection(*target)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, there[1]), name="there")
-                group.create_task(_copy(there[0], writer), name="back")
+                group.create_task(forwarding.copy(reader, there[1]), name="there")
+                group.create_task(forwarding.copy(there[0], writer), name="back")
         except asyncio.CancelledError:
             writer.transport.abort()  # asyncio's streams would call it an error
         finally:
@@ -89,18 +114,6 @@ async def forwarded_to(target: tuple[str, int] | str) -> AsyncIterator[Forwardin
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until the reader's side closes; then the writer's does."""
-    try:
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
 
 
 class Connects:

@@ -1,6 +1,7 @@
 """The contract of `ports.Sink` and `ports.BatchSink`, on any sink's service."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -13,6 +14,7 @@ from event_router.consumers.ports import BatchSink, Sink
 from event_router.consumers.sinks.fields import TOLD
 from event_router.consumers.sinks.kinds import SinkResources, SinkTypes, load_sinks
 from event_router.consumers.sinks.metadata import weight
+from event_router.consumers.sinks.trouble import keys_in
 from event_router.consumers.testing.cases import CODES, SinkCase, Trouble
 from event_router.consumers.testing.network import CONNECTS, open_sockets
 from event_router.consumers.testing.values import a_delivery, a_destination, local_resources
@@ -42,13 +44,16 @@ class SinkContract:
 
     `type` is its name. `without` are the troubles of CODES that its service can't have, each with
     the reason. `refused_payloads` are those of PAYLOADS that it can't carry, each with the code of
-    the Rejected. `most_connections` is how many one sink may keep.
+    the Rejected. One sink makes `fewest_connections` to `most_connections`. `tells_time` where the
+    event's time is among the metadata, as `timestamp`.
     """
 
     type: ClassVar[str]
     without: ClassVar[Mapping[str, str]] = {}
     refused_payloads: ClassVar[Mapping[str, str]] = {}
+    fewest_connections: ClassVar[int] = 1
     most_connections: ClassVar[int] = 16
+    tells_time: ClassVar[bool] = True
     forbidden_code: ClassVar[str] = "forbidden_address"
 
     @pytest.fixture
@@ -104,12 +109,14 @@ class SinkContract:
         case: SinkCase,
         config: Mapping[str, Any] | None = None,
         credentials: Mapping[str, Any] | None = None,
+        version: str = "v1",
         **more: Any,
     ) -> Destination:
         return a_destination(
             self.type,
             case.config if config is None else config,
             case.credentials if credentials is None else credentials,
+            version,
             **more,
         )
 
@@ -164,6 +171,13 @@ class SinkContract:
         expected = {"both": "event", "fixed": "1", "own": "2"}
         assert expected.items() <= arrived.metadata.items()
 
+    async def test_the_events_time_arrives(self, case: SinkCase, open_sink: Open) -> None:
+        delivery = a_delivery()
+        await open_sink().deliver(delivery)
+        (arrived,) = await case.arrived()
+        told = arrived.metadata.get("timestamp") == delivery.head.time
+        assert told == self.tells_time
+
     async def test_metadata_override_nothing_of_the_events(
         self, case: SinkCase, open_sink: Open
     ) -> None:
@@ -185,12 +199,14 @@ class SinkContract:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         how = case.troubles[trouble]
+        caplog.set_level(logging.INFO)
         error = await _caught(open_sink, how)
         rejected = how.rejected or (trouble == "too_large" and not how.code)
         assert isinstance(error, Rejected if rejected else Unavailable)
         assert error.code in ({how.code} if how.code else CODES[trouble]), str(error)
         assert error.answer.code == error.code
-        told = [*_told(error), *(record.getMessage() for record in caplog.records)]
+        assert how.retry_after in (None, getattr(error, "retry_after", None))
+        told = [*_told(error), *map(_logged, caplog.records)]
         for secret in _secrets(case, how):
             assert not any(secret in text for text in told), f"{secret!r} is told"
 
@@ -200,19 +216,20 @@ class SinkContract:
         assert all(self.without.values())
 
     async def test_what_was_written_last_holds_at_the_next_attempt(self, case: SinkCase) -> None:
-        """Rotated credentials, above all."""
+        """Rotated credentials, above all: those of before serve nobody, and no connection that was
+        made with them."""
         how = next(case.troubles[name] for name in _ENTERED if name in case.troubles)
-        broken = self._destination(case, how.config, how.credentials, version="v1")
-        right = self._destination(case, version="v2")
         async with local_resources() as ours:
-            resources = _with_timeout(self.adapted(ours), how.seconds)
+            resources = self.adapted(ours)
             sinks = OpenSinks(lambda destination: self.sinks().open(destination, resources))
-            async with how.arranged():
-                await _fails(sinks, broken)
-            async with sinks.lend(right) as sink:
-                assert (await sink.deliver(a_delivery("evt_2"))).code
+            for number in range(2):
+                broken = self._destination(case, how.config, how.credentials, f"broken{number}")
+                async with how.arranged():
+                    await _fails(sinks, broken)
+                async with sinks.lend(self._destination(case, version=f"v{number}")) as sink:
+                    assert (await sink.deliver(a_delivery(f"evt_{number}"))).code
             await sinks.aclose()
-        assert [arrived.event for arrived in await case.arrived()] == ["evt_2"]
+        assert [arrived.event for arrived in await case.arrived()] == ["evt_0", "evt_1"]
 
     async def test_a_destination_inside_is_refused(self, case: SinkCase, open_sink: Open) -> None:
         with pytest.raises(Unavailable) as caught:
@@ -226,13 +243,13 @@ class SinkContract:
         async with local_resources() as ours:
             before = open_sockets()
             sink = self._opened(self._destination(case), self.adapted(ours))
-            made = await _connections(case)
             with CONNECTS.counting():
+                made = await _connections(case)
                 for _ in range(DELIVERIES // AT_ONCE):
                     await asyncio.gather(*(sink.deliver(a_delivery()) for _ in range(AT_ONCE)))
-            made = await _connections(case) - made
+                made = await _connections(case) - made
             await sink.aclose()
-            assert made <= self.most_connections
+            assert self.fewest_connections <= made <= self.most_connections
             await _closed(before)
 
     async def test_a_cancelled_delivery_leaves_the_sink_in_order(
@@ -387,7 +404,11 @@ async def _caught(open_sink: Open, how: Trouble) -> Unavailable | Rejected:
 async def _fails(sinks: OpenSinks, destination: Destination) -> None:
     with pytest.raises(Unavailable):
         async with sinks.lend(destination) as sink:
-            await sink.deliver(a_delivery("evt_1"))
+            await sink.deliver(a_delivery("evt_lost"))
+
+
+def _logged(record: logging.LogRecord) -> str:
+    return f"{record.getMessage()} {vars(record)}"
 
 
 def _told(error: BaseException | None) -> Iterator[str]:
@@ -401,7 +422,8 @@ def _told(error: BaseException | None) -> Iterator[str]:
 
 def _secrets(case: SinkCase, how: Trouble) -> list[str]:
     given = [*case.credentials.items(), *(how.credentials or {}).items()]
-    return [str(value) for name, value in given if name not in TOLD and len(str(value)) > 3]
+    secrets = [str(value) for name, value in given if name not in TOLD and len(str(value)) > 3]
+    return [*secrets, *(key for secret in secrets for key in keys_in(secret))]
 
 
 async def _connections(case: SinkCase) -> int:

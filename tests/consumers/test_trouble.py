@@ -35,3 +35,11 @@ def test_a_secret_and_what_is_a_key_in_it_are_not_told(secret: str, part: str) -
     for told in (troubles.told(f"refused: {part} (service_account)"), troubles.told(secret)):
         assert part not in told
     assert "shown, n, k" in troubles.told("shown, n, k")
+
+
+def test_what_is_left_out_is_no_secret() -> None:
+    class Optional(Fields):
+        password: str | None = Field(None, repr=False)
+
+    troubles = Troubles(Optional(password=None))
+    assert troubles.told("None is known") == "None is known"

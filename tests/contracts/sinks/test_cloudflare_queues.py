@@ -21,10 +21,12 @@ from event_router.consumers.testing import (
     SinkCase,
     Trouble,
     a_delivery,
+    forwarded_to,
     refusing_port,
     silent_port,
 )
 from event_router.schemas.errors import Unavailable
+from tests.contracts.sinks.silence_contract import Silence, SilenceContract
 from tests.receivers import Reader, Request, Writer, read_request, receiver, scripted
 
 ACCOUNT, REFUSING, SILENT, ECHOING = "a" * 32, "b" * 32, "c" * 32, "d" * 32
@@ -86,12 +88,18 @@ class LocalCloudflare(CloudflareQueues):
         return f"http://127.0.0.1:{LocalCloudflare.ports[account]}/accounts/{account}"
 
 
-class TestCloudflareQueues(BatchContract):
+class TestCloudflareQueues(SilenceContract, BatchContract):
     type = "cloudflare_queues"
     refused_payloads: ClassVar = {"large": "message_too_large"}
 
     def sinks(self) -> SinkTypes:
         return SinkTypes({"cloudflare_queues": LocalCloudflare})
+
+    @asynccontextmanager
+    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Silence]]:
+        async with forwarded_to(("127.0.0.1", LocalCloudflare.ports[ACCOUNT])) as proxy:
+            LocalCloudflare.ports[ACCOUNT] = proxy.port
+            yield case, proxy.silence
 
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:
@@ -114,7 +122,7 @@ class TestCloudflareQueues(BatchContract):
                     "missing_target": Trouble({**config, "queue_id": NOBODYS}),
                     "refused_connection": Trouble({**config, "account_id": REFUSING}),
                     "time_out": Trouble({**config, "account_id": SILENT}, seconds=0.3),
-                    "throttling": Trouble(arranged=cloudflare.throttling),
+                    "throttling": Trouble(arranged=cloudflare.throttling, retry_after=7),
                     "too_large": Trouble(delivery=a_delivery(data=b"x" * LONGEST)),
                 },
                 {"api_token": TOKEN},

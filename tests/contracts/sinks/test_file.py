@@ -32,7 +32,8 @@ LIMIT = 1 << 30
 def arrived_as(line: str) -> Arrived:
     said = json.loads(line)
     data = base64.b64decode(said["data_base64"]) if "data_base64" in said else data_in(line)
-    return Arrived(data, said["id"], said["topic"], said["content_type"], said["metadata"])
+    metadata = {**said["metadata"], "timestamp": said["time"]}
+    return Arrived(data, said["id"], said["topic"], said["content_type"], metadata)
 
 
 def data_in(line: str) -> bytes:
@@ -47,6 +48,7 @@ def lines_of(path: Path) -> list[str]:
 class TestFile(BatchContract):
     type = "file"
     forbidden_code = "forbidden_path"
+    fewest_connections = 0
     without: ClassVar = {
         "wrong_credentials": "a file has none",
         "refused_connection": "a file has none",

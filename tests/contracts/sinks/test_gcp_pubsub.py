@@ -25,6 +25,7 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import Unavailable
 from tests import services
+from tests.contracts.sinks.silence_contract import SilenceContract
 
 
 def arrived_as(message: dict[str, Any]) -> Arrived:
@@ -56,7 +57,7 @@ async def topic(pubsub: services.Pubsub) -> AsyncIterator[PubsubCase]:
         yield made
 
 
-class TestGcpPubsub(BatchContract):
+class TestGcpPubsub(SilenceContract, BatchContract):
     type = "gcp_pubsub"
 
     @pytest.fixture

@@ -20,9 +20,11 @@ from event_router.consumers.testing import (
     SinkContract,
     Trouble,
     a_delivery,
+    forwarded_to,
     refusing_port,
     silent_port,
 )
+from tests.contracts.sinks.silence_contract import Silence, SilenceContract
 from tests.receivers import Reader, Request, Writer, read_request, scripted
 
 KEY = "signing-key"
@@ -88,12 +90,18 @@ def token_of(source: str, key: str = KEY) -> str:
     return base64.b64encode(f"{source}:{key}".encode()).decode()
 
 
-class TestHookdeck(SinkContract):
+class TestHookdeck(SilenceContract, SinkContract):
     type = "hookdeck"
     without: ClassVar = {}
 
     def sinks(self) -> SinkTypes:
         return SinkTypes({"hookdeck": LocalHookdeck})
+
+    @asynccontextmanager
+    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Silence]]:
+        async with forwarded_to(("127.0.0.1", LocalHookdeck.ports["src_1"])) as proxy:
+            LocalHookdeck.ports["src_1"] = proxy.port
+            yield case, proxy.silence
 
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:
@@ -123,7 +131,7 @@ class TestHookdeck(SinkContract):
                     "missing_target": Trouble(credentials={"token": token_of("unknown")}),
                     "refused_connection": Trouble(credentials={"token": token_of("refusing")}),
                     "time_out": Trouble(credentials={"token": token_of("silent")}, seconds=0.3),
-                    "throttling": Trouble(arranged=gateway.throttling),
+                    "throttling": Trouble(arranged=gateway.throttling, retry_after=7),
                     "too_large": Trouble(delivery=too_large),
                 },
                 {"token": token_of("src_1")},

@@ -1,7 +1,7 @@
 """Kafka topics, on Apache Kafka."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from event_router.consumers.testing import (
     silent_port,
 )
 from tests import services
+from tests.contracts.sinks.silence_contract import Silence, SilenceContract
 from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
 from tests.server_certificates import NAME, a_client_of
 
@@ -46,9 +47,27 @@ def arrived_as(record: Any) -> Arrived:
     )
 
 
-class TestKafka(BatchContract):
+class TestKafka(SilenceContract, BatchContract):
     type = "kafka"
     without: ClassVar = {"throttling": "a broker with a quota answers late instead of refusing"}
+
+    @pytest.fixture(autouse=True)
+    def broker_of_ours(self, faulty_kafka: services.Kafka) -> None:
+        self.broker = faulty_kafka
+
+    @asynccontextmanager
+    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Silence]]:
+        """The cluster names its brokers: a proxy would be passed by."""
+
+        @asynccontextmanager
+        async def silence() -> AsyncIterator[None]:
+            self.broker.pause()
+            try:
+                yield
+            finally:
+                self.broker.resume()
+
+        yield case, silence
 
     @pytest.fixture
     async def case(self, faulty_kafka: services.Kafka) -> AsyncIterator[SinkCase]:

@@ -24,6 +24,7 @@ from event_router.consumers.testing import (
 from event_router.consumers.tls import tls_context
 from event_router.schemas.errors import InvalidValue, Unavailable
 from tests import services
+from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
 from tests.nats_accounts import Accounts, Keys
 from tests.server_certificates import NAME, Certified, a_client_of, certified, text_of
@@ -36,7 +37,7 @@ def arrived_as(message: Any) -> Arrived:
     )
 
 
-class TestNats(SinkContract):
+class TestNats(SilenceContract, SinkContract):
     type = "nats"
 
     @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,11 +29,18 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import InvalidValue, Rejected
 from tests import services
+from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.tls_contract import Secured, TlsContract, outcome
 from tests.server_certificates import NAME, Certified, a_client_of, certified
 
 PASSWORD = "a-long-password"
-ROW = "SELECT event_id, topic, content_type, metadata, data FROM events"
+ROW = "SELECT event_id, topic, content_type, metadata, data, time FROM events"
+
+
+def arrived_as(row: Any) -> Arrived:
+    event, topic, content_type, metadata, data, time = row
+    told = time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return Arrived(data, event, topic, content_type, {**metadata, "timestamp": told})
 
 
 def table_as_described() -> str:
@@ -72,7 +80,7 @@ def config_of(url: str, **more: Any) -> dict[str, Any]:
     return {"server": server, "database": parts.path[1:], "table": "events", "tls": False, **more}
 
 
-class TestPostgres(BatchContract):
+class TestPostgres(SilenceContract, BatchContract):
     type = "postgres"
 
     @pytest.fixture
@@ -83,7 +91,7 @@ class TestPostgres(BatchContract):
         )
 
         async def arrived() -> list[Arrived]:
-            return [Arrived(data, *texts) for *texts, data in await rows_of(postgres_url)]
+            return [arrived_as(row) for row in await rows_of(postgres_url)]
 
         @asynccontextmanager
         async def crowded() -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
+from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.https import asking, issued, server_context, tls_server, trusted
 from tests.nginx import mutual_nginx
 from tests.receivers import Scripted, receiver
@@ -62,9 +63,12 @@ async def troubles_of(
     return troubles
 
 
-class TestWebhook(SinkContract):
+class WebhookContract(SinkContract):
     type = "webhook"
+    tells_time = False  # but that of the attempt, which is signed
 
+
+class TestWebhook(SilenceContract, WebhookContract):
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:
         async with AsyncExitStack() as stack:
@@ -77,10 +81,8 @@ class TestWebhook(SinkContract):
             yield SinkCase({"url": server.url}, arrived, troubles, {"secret": new_secret()})
 
 
-class TestWebhookOverTls(SinkContract):
+class TestWebhookOverTls(WebhookContract):
     """To a receiver whose certificate a private authority has issued."""
-
-    type = "webhook"
 
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:
@@ -97,10 +99,8 @@ class TestWebhookOverTls(SinkContract):
             yield SinkCase(config, arrived, troubles, {"secret": new_secret()})
 
 
-class TestWebhookOverMutualTls(SinkContract):
+class TestWebhookOverMutualTls(WebhookContract):
     """To a receiver that lets in whom a private authority vouches for."""
-
-    type = "webhook"
 
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:
@@ -125,10 +125,8 @@ class TestWebhookOverMutualTls(SinkContract):
             yield SinkCase(config, arrived, troubles, credentials)
 
 
-class TestWebhookToNginx(SinkContract):
+class TestWebhookToNginx(SilenceContract, WebhookContract):
     """With `ssl_verify_client on`, in front of a receiver of ours."""
-
-    type = "webhook"
 
     @pytest.fixture
     async def case(self, tmp_path: Path) -> AsyncIterator[SinkCase]:
