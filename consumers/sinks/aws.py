@@ -37,14 +37,14 @@ _CODES = {
     " SignatureDoesNotMatch InvalidSignatureException IncompleteSignature InvalidAccessKeyId"
     " ExpiredToken ExpiredTokenException MissingAuthenticationToken InvalidSecurity",
     "permission_denied": "AccessDenied AccessDeniedException AuthorizationError"
-    " AuthorizationErrorException KMSAccessDeniedException KmsAccessDenied",
+    " AuthorizationErrorException KMSAccessDeniedException KMSAccessDenied KmsAccessDenied",
     "target_not_found": "QueueDoesNotExist AWS.SimpleQueueService.NonExistentQueue NotFound"
     " NoSuchBucket ResourceNotFoundException NotFoundException InvalidAddress",
-    "throttled": "Throttling ThrottlingException ThrottledException RequestThrottled SlowDown"
+    "throttled": "Throttling Throttled ThrottlingException ThrottledException RequestThrottled"
     " ProvisionedThroughputExceededException TooManyRequestsException RequestLimitExceeded"
-    " OverLimit LimitExceededException KMSThrottlingException",
+    " OverLimit LimitExceededException SlowDown KMSThrottlingException KMSThrottling KmsThrottled",
     "service_unavailable": "ServiceUnavailable InternalFailure InternalError"
-    " InternalServiceException RequestTimeout",
+    " InternalServiceException InternalException InternalFailureException RequestTimeout",
 }
 _BY_WORD = {word: code for code, words in _CODES.items() for word in words.split()}
 _TOO_LARGE = {

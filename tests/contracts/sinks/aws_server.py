@@ -4,15 +4,23 @@ import base64
 import http.client
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import botocore.session
 
-from event_router.consumers.testing import Trouble, refusing_port, silent_port
+from event_router.consumers.ports import BatchSink
+from event_router.consumers.testing import (
+    SinkCase,
+    Trouble,
+    a_delivery,
+    refusing_port,
+    silent_port,
+)
 from event_router.router.child import free_port
+from event_router.schemas.errors import Answer, Unavailable
 from tests import services
 from tests.receivers import receiver
 
@@ -112,6 +120,24 @@ async def troubles_at(
             "time_out": Trouble({**config, "endpoint": f"http://127.0.0.1:{silent}"}, seconds=0.5),
             "throttling": Trouble({**config, "endpoint": throttling.url.rstrip("/")}),
         }
+
+
+class PartlyTaken:
+    """To be inherited beside BatchContract. `partly` is what the service answers that takes the
+    first and the last of three, and not the other just now."""
+
+    partly: ClassVar[bytes]
+
+    async def test_each_of_a_batch_gets_what_the_service_says_of_it(
+        self, case: SinkCase, open_sink: Callable[..., BatchSink]
+    ) -> None:
+        answer = b"HTTP/1.1 200 X\r\ncontent-length: %d\r\n\r\n%b" % (len(self.partly), self.partly)
+        async with receiver(answer) as server:
+            sink = open_sink({**case.config, "endpoint": server.url.rstrip("/")})
+            results = await sink.deliver_many([a_delivery(f"evt_{n}") for n in range(3)])
+            await sink.aclose()
+        assert [type(result) for result in results] == [Answer, Unavailable, Answer]
+        assert [result.code for result in results] == ["OK", "throttled", "OK"]
 
 
 def unwrapped(envelope: bytes) -> tuple[bytes, dict[str, str]]:

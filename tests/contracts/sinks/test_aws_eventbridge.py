@@ -19,7 +19,8 @@ from event_router.consumers.testing import (
     a_delivery,
 )
 from tests import services
-from tests.contracts.sinks.aws_server import REGION, Aws, troubles_at, unwrapped
+from tests.contracts.sinks.aws_server import REGION, Aws, PartlyTaken, troubles_at, unwrapped
+from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.test_aws_sqs import taken
 from tests.receivers import Reader, Request, Writer, read_request, scripted
 
@@ -61,8 +62,12 @@ def arrived_as(entry: Any) -> Arrived:
     )
 
 
-class TestEventBridge(BatchContract):
+class TestEventBridge(PartlyTaken, SilenceContract, BatchContract):
     type = "aws_eventbridge"
+    partly = b"""{"FailedEntryCount": 1, "Entries": [
+        {"EventId": "1"},
+        {"ErrorCode": "ThrottlingException", "ErrorMessage": "slower"},
+        {"EventId": "2"}]}"""
 
     @pytest.fixture
     async def case(self, aws: Aws) -> AsyncIterator[SinkCase]:

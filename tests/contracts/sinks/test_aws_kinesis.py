@@ -18,7 +18,8 @@ from event_router.consumers.testing import (
     local_resources,
 )
 from tests import services
-from tests.contracts.sinks.aws_server import REGION, Aws, troubles_at, unwrapped
+from tests.contracts.sinks.aws_server import REGION, Aws, PartlyTaken, troubles_at, unwrapped
+from tests.contracts.sinks.silence_contract import SilenceContract
 
 SLOWER = b'{"__type": "ProvisionedThroughputExceededException", "message": "slower"}'
 
@@ -40,8 +41,12 @@ def arrived_as(record: Any) -> Arrived:
     )
 
 
-class TestKinesis(BatchContract):
+class TestKinesis(PartlyTaken, SilenceContract, BatchContract):
     type = "aws_kinesis"
+    partly = b"""{"FailedRecordCount": 1, "Records": [
+        {"SequenceNumber": "1", "ShardId": "s"},
+        {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slower"},
+        {"SequenceNumber": "2", "ShardId": "s"}]}"""
 
     @pytest.fixture
     async def case(self, aws: Aws) -> AsyncIterator[SinkCase]:

@@ -9,7 +9,8 @@ import pytest
 from event_router.consumers.sinks.aws_sns import AwsSns
 from event_router.consumers.testing import Arrived, BatchContract, SinkCase, Trouble, a_delivery
 from tests import services
-from tests.contracts.sinks.aws_server import REGION, Aws, troubles_at
+from tests.contracts.sinks.aws_server import REGION, Aws, PartlyTaken, troubles_at
+from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.test_aws_sqs import arrived_as, taken
 
 SLOWER = (
@@ -17,8 +18,17 @@ SLOWER = (
 )
 
 
-class TestSns(BatchContract):
+class TestSns(PartlyTaken, SilenceContract, BatchContract):
     type = "aws_sns"
+    partly = b"""<PublishBatchResponse><PublishBatchResult>
+        <Successful>
+            <member><Id>2</Id><MessageId>c</MessageId></member>
+            <member><Id>0</Id><MessageId>a</MessageId></member>
+        </Successful>
+        <Failed>
+            <member><Id>1</Id><Code>Throttled</Code><SenderFault>true</SenderFault></member>
+        </Failed>
+        </PublishBatchResult></PublishBatchResponse>"""
     refused_payloads: ClassVar = {"empty": "payload_refused", "binary": "payload_refused"}
 
     @pytest.fixture

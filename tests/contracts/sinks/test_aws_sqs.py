@@ -2,16 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
+from event_router.consumers.ports import BatchSink
 from event_router.consumers.sinks.aws_sqs import AwsSqs, region_of
 from event_router.consumers.testing import Arrived, BatchContract, SinkCase, Trouble, a_delivery
+from event_router.schemas.errors import Unavailable
 from tests import services
-from tests.contracts.sinks.aws_server import Aws, client_of, troubles_at
+from tests.contracts.sinks.aws_server import Aws, PartlyTaken, client_of, troubles_at
+from tests.contracts.sinks.silence_contract import SilenceContract
+from tests.receivers import receiver
 
 SLOWER = b'{"__type": "RequestThrottled", "message": "slower"}'
 ANYBODY = {"key": "AKIAANYBODYANYBODY", "secret": "a-secret-of-anybody"}
@@ -68,8 +72,19 @@ class SqsContract(BatchContract):
             yield case
 
 
-class TestSqs(SqsContract):
-    pass
+class TestSqs(PartlyTaken, SilenceContract, SqsContract):
+    partly = b"""{
+        "Successful": [{"Id": "2", "MessageId": "c"}, {"Id": "0", "MessageId": "a"}],
+        "Failed": [{"Id": "1", "Code": "RequestThrottled", "SenderFault": true}]}"""
+
+    async def test_what_the_answer_says_nothing_of_is_tried_again(
+        self, case: SinkCase, open_sink: Callable[..., BatchSink]
+    ) -> None:
+        async with receiver(b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\n{}") as server:
+            sink = open_sink({**case.config, "endpoint": server.url.rstrip("/")})
+            (result,) = await sink.deliver_many([a_delivery()])
+        assert isinstance(result, Unavailable)
+        assert result.code == "service_unavailable"
 
 
 class TestSqsFifo(SqsContract):
