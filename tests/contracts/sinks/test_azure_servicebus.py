@@ -24,6 +24,7 @@ from event_router.consumers.testing import (
 from event_router.consumers.testing.network import CONNECTS
 from event_router.schemas.errors import Answer, TooLarge, Unavailable
 from tests import services
+from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.servicebus import LARGEST
 
 
@@ -78,7 +79,7 @@ async def case_on(
         yield SinkCase(config, arrived, troubles, given)
 
 
-class TestServiceBus(BatchContract):
+class TestServiceBus(SilenceContract, BatchContract):
     type = "azure_servicebus"
 
     async def test_more_than_fits_in_one_batch_goes_in_several(
