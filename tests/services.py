@@ -536,8 +536,15 @@ def valkey() -> Redis:
 
 RABBITMQ_USER, RABBITMQ_PASSWORD = "guest", "guest"
 """RabbitMQ's own, which it knows on this machine only."""
-# It looks at a client's certificate if there is one.
-_RABBITMQ = """
+RABBITMQ_LARGEST = 1 << 20
+"""Bytes of a message, for one of our own."""
+
+# It looks at a client's certificate if there is one, which may stand for a user and password.
+_RABBITMQ = f"""
+max_message_size = {RABBITMQ_LARGEST}
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+ssl_cert_login_from = common_name
 listeners.ssl.1 = %s
 ssl_options.cacertfile = %s
 ssl_options.certfile = %s
@@ -581,7 +588,7 @@ def own_rabbitmq() -> RabbitMq:
     config = data / "rabbitmq.conf"
     config.write_text(_RABBITMQ % (f"{HOST}:{tls_port}", tls.ca, tls.certificate, tls.key))
     enabled = data / "enabled_plugins"
-    enabled.write_text("[].")
+    enabled.write_text("[rabbitmq_auth_mechanism_ssl].")
     env = {
         "HOME": str(data),
         "RABBITMQ_NODENAME": f"{data.name}@localhost",

@@ -1,6 +1,7 @@
 """An exchange of RabbitMQ: persistent messages, confirmed by the broker, taken by some queue."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,7 +26,7 @@ from event_router.consumers.sinks.tls import (
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer, Rejected, Unavailable
+from event_router.schemas.errors import Answer, InvalidValue, Rejected, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractMessage
@@ -34,6 +35,7 @@ LONGEST_NAME = 255
 """Bytes of a routing key, of a header's name and of the other short strings of AMQP 0-9-1."""
 
 _PERSISTENT = 2
+_LARGEST = re.compile(r"larger than configured max size ([0-9]+)")
 
 
 class RabbitMqConfig(Fields):
@@ -46,10 +48,12 @@ class RabbitMqConfig(Fields):
 
 
 class RabbitMqCredentials(Fields):
-    """Of a user."""
+    """Of a user: with a password, or a client certificate that says who it is (EXTERNAL)."""
 
-    username: Secret = Field(title="Username", repr=False)
-    password: Secret = Field(title="Password", repr=False)
+    username: Secret | None = Field(
+        None, title="Username", description="Empty where a certificate stands for it.", repr=False
+    )
+    password: Secret | None = Field(None, title="Password", repr=False)
     client_certificate: Certificates | None = CLIENT_CERTIFICATE
     client_key: ClientKey = CLIENT_KEY
 
@@ -81,13 +85,25 @@ class RabbitMq:
         self._opening = asyncio.Lock()
 
     @staticmethod
+    def check_together(config: RabbitMqConfig, credentials: RabbitMqCredentials) -> None:
+        """Nobody is a guest because something is missing."""
+        certified = config.tls and credentials.client_certificate is not None
+        named = credentials.username is not None
+        if named != (credentials.password is not None):
+            missing = "password" if named else "username"
+            raise InvalidValue(f"credentials.{missing}", None, "username and password, or neither")
+        if not (named or certified):
+            expected = "a value, or without one tls and a client_certificate that RabbitMQ knows"
+            raise InvalidValue("credentials.username", None, expected)
+
+    @staticmethod
     def shown(config: RabbitMqConfig) -> Shown:
         return Shown(f"{config.server_url} / {config.exchange}")
 
     async def deliver(self, delivery: Delivery) -> Answer:
         """Once the broker has confirmed it. A message that no queue is bound for comes back, and is
         `target_not_found`; one that a full queue refuses is `throttled`."""
-        from aio_pika.exceptions import AMQPError
+        from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
         message = self._message(delivery)
         async with self._troubles.attempt(self._resources.timeout):
@@ -95,8 +111,8 @@ class RabbitMq:
                 channel = await self._opened()
                 exchange = await channel.get_exchange(self._config.exchange, ensure=False)
                 await exchange.publish(message, delivery.head.topic, mandatory=True)
-            except AMQPError as error:
-                raise self._unavailable(error) from error
+            except (AMQPError, ChannelInvalidStateError) as error:
+                raise self._trouble(error, len(delivery.data)) from error
         return Answer("OK")
 
     async def aclose(self) -> None:
@@ -122,12 +138,14 @@ class RabbitMq:
         from yarl import URL
 
         host, port = host_and_port(self._config.server_url)
+        username = self._credentials.username
         url = URL.build(
             scheme="amqps" if self._tls else "amqp",
-            user=self._credentials.username,
+            user=username,
             password=self._credentials.password,
             host=host,
             port=port,
+            query={"auth": "plain" if username else "external"},
         )
         connection = Connection(url)
         connection.kwargs["transport_factory"] = _ToVetted(self._resources.resolver, self._tls)
@@ -157,12 +175,18 @@ class RabbitMq:
             type=head.topic,
         )
 
-    def _unavailable(self, error: Exception) -> Unavailable:
+    def _trouble(self, error: Exception, size: int) -> Unavailable | TooLarge:
+        """Of a message of so many bytes. What is too large closes the channel, and fails what is
+        on its way there, too."""
         cause = error.__cause__
         if isinstance(cause, Unavailable):
             return cause
         if isinstance(cause, OSError):
             return self._troubles.of_network(cause)
+        if largest := _LARGEST.search(str(error)):
+            if size > int(largest[1]):
+                return self._troubles.too_large(error)
+            return self._troubles.unavailable("connection_reset", error)
         return self._troubles.unavailable(_code(error), error)
 
 
@@ -183,6 +207,8 @@ def _code(error: Exception) -> str:
         exceptions.AMQPChannelError: "request_refused",
         exceptions.IncompatibleProtocolError: "network_error",
         exceptions.AMQPConnectionError: "connection_reset",
+        # Another's message closed the channel before ours went out.
+        exceptions.ChannelInvalidStateError: "connection_reset",
     }
     return next((code for kind, code in codes.items() if isinstance(error, kind)), "network_error")
 

@@ -1,13 +1,17 @@
 """Exchanges, on RabbitMQ."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import aio_pika
 import pytest
+import trustme
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from event_router.consumers.ports import Sink
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
@@ -20,10 +24,11 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
-from event_router.schemas.errors import Rejected
+from event_router.schemas.errors import Answer, InvalidValue, Rejected, TooLarge, Unavailable
 from tests import services
-from tests.contracts.sinks.tls_contract import Secured, TlsContract
-from tests.server_certificates import NAME
+from tests.contracts.sinks.silence_contract import SilenceContract, delivered
+from tests.contracts.sinks.tls_contract import Secured, TlsContract, outcome
+from tests.server_certificates import NAME, a_client_of
 
 
 def arrived_as(message: AbstractIncomingMessage) -> Arrived:
@@ -46,12 +51,12 @@ async def exchange_with_queue(channel: AbstractChannel, most: int | None = None)
     return name, queue.name
 
 
-class TestRabbitMq(SinkContract):
+class TestRabbitMq(SilenceContract, SinkContract):
     type = "rabbitmq"
-    without: ClassVar = {"too_large": "a message takes 128 MB, more than an event may have"}
 
     @pytest.fixture
-    async def case(self, rabbitmq: services.RabbitMq) -> AsyncIterator[SinkCase]:
+    async def case(self, own_rabbitmq: services.RabbitMq) -> AsyncIterator[SinkCase]:
+        rabbitmq = own_rabbitmq
         async with AsyncExitStack() as stack:
             connection = await aio_pika.connect(rabbitmq.url)
             stack.push_async_callback(connection.close)
@@ -88,6 +93,9 @@ class TestRabbitMq(SinkContract):
                         {**config, "server_url": f"127.0.0.1:{silent}"}, seconds=0.3
                     ),
                     "throttling": Trouble({**config, "exchange": full}),
+                    "too_large": Trouble(
+                        delivery=a_delivery(data=b"x" * (services.RABBITMQ_LARGEST + 1))
+                    ),
                 },
                 credentials,
             )
@@ -101,6 +109,25 @@ class TestRabbitMq(SinkContract):
             with pytest.raises(Exception, match="target_not_found"):
                 await sink.deliver(a_delivery())
             await sink.aclose()
+
+    async def test_one_that_is_too_large_costs_no_other_more_than_a_try(
+        self, case: SinkCase, open_sink: Callable[..., Sink]
+    ) -> None:
+        """It closes the channel that all are on, and who still writes to that, the connection."""
+        sink = open_sink()
+        await sink.deliver(a_delivery("evt_first"))
+        large = case.troubles["too_large"].delivery
+        assert large
+        at_once = [large, *(a_delivery(f"evt_{number}") for number in range(20))]
+        results = await asyncio.gather(*map(sink.deliver, at_once), return_exceptions=True)
+        assert isinstance(results[0], TooLarge)
+        assert {type(result) for result in results[1:]} <= {Answer, Unavailable}
+        await delivered(sink, "evt_last")
+        arrived = {one.event for one in await case.arrived()}
+        answered = {
+            f"evt_{n}" for n, result in enumerate(results[1:]) if isinstance(result, Answer)
+        }
+        assert {"evt_first", *answered, "evt_last"} <= arrived
 
 
 async def test_what_amqp_has_no_room_for_is_refused_without_a_broker() -> None:
@@ -138,3 +165,31 @@ class TestRabbitMqTls(TlsContract):
                 own_rabbitmq.certified.authority,
                 arrived,
             )
+
+    async def test_a_certificate_may_stand_for_user_and_password(self, secured: Secured) -> None:
+        """EXTERNAL: the server takes the certificate's common name for the user's."""
+        external = replace(secured, credentials={})
+        before = await secured.arrived()
+        known = a_client_of(secured.authority, services.RABBITMQ_USER)
+        answer = await outcome(external, secured.trusting, known)
+        assert answer.code == "OK", str(answer)
+        assert await secured.arrived() == before + 1
+        unknown = a_client_of(secured.authority, "nobody")
+        trouble = await outcome(external, secured.trusting, unknown, seconds=3.0)
+        assert trouble.code == "authentication_failed", str(trouble)
+
+
+@pytest.mark.parametrize(
+    ("tls", "credentials", "field"),
+    [
+        (True, {}, "username"),
+        (True, {"username": "u"}, "password"),
+        (True, {"password": "p"}, "username"),
+        (False, a_client_of(trustme.CA()), "username"),
+    ],
+)
+def test_who_comes_has_to_be_said(tls: bool, credentials: dict[str, str], field: str) -> None:
+    config = {"server_url": "127.0.0.1:1", "exchange": "e", "tls": tls}
+    with pytest.raises(InvalidValue) as caught:
+        load_sinks().check("rabbitmq", config, credentials)
+    assert caught.value.field == f"credentials.{field}"

@@ -29,6 +29,7 @@ from event_router.consumers.testing import (
 from event_router.router.child import free_port
 from event_router.schemas.errors import Unavailable
 from tests import services
+from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.tls_contract import Secured, TlsContract
 from tests.server_certificates import NAME, Certified, certified
 
@@ -87,7 +88,7 @@ class RedisContract(BatchContract):
     without: ClassVar = {"too_large": "a field takes 512 MB, more than an event may have"}
 
 
-class TestRedis(RedisContract):
+class TestRedis(SilenceContract, RedisContract):
     @pytest.fixture
     async def case(self, redis_url: str) -> AsyncIterator[SinkCase]:
         async with stream_on(redis_url, urlsplit(redis_url).netloc) as case:
@@ -102,15 +103,17 @@ class TestValkey(RedisContract):
             yield case
 
 
-@pytest.fixture(scope="module")
-def tls_redis() -> Iterator[tuple[services.Redis, int, Certified]]:
-    """With TLS on a port of its own, and a look at a client's certificate if there is one."""
-    with refusing_port() as port:
-        pass
-    tls = certified(services.workspace())
+def with_tls(port: int, tls: Certified) -> list[str]:
+    """A server's options: TLS on that port, where it looks at a certificate if there is one."""
     files = ["--tls-cert-file", tls.certificate, "--tls-key-file", tls.key]
     asking = ["--tls-ca-cert-file", tls.ca, "--tls-auth-clients", "optional"]
-    server = services.own_redis("--tls-port", str(port), *map(str, [*files, *asking]))
+    return ["--tls-port", str(port), *map(str, [*files, *asking])]
+
+
+@pytest.fixture(scope="module")
+def tls_redis() -> Iterator[tuple[services.Redis, int, Certified]]:
+    port, tls = free_port(), certified(services.workspace())
+    server = services.own_redis(*with_tls(port, tls))
     yield server, port, tls
     server.kill()
 
@@ -153,27 +156,69 @@ class Cluster:
         return urlsplit(self.nodes[node].url).port or 0
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    buses = free_port(), free_port()
-    first, second = (
-        services.own_redis("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses
+def a_node(*options: str) -> services.Redis:
+    return services.own_redis(
+        "--cluster-enabled", "yes", "--cluster-port", str(free_port()), *options
     )
+
+
+async def clustered(first: services.Redis, second: services.Redis, port: int = 0) -> Cluster:
+    """`port` is where the first finds the second, by default where all do."""
     clients = Redis.from_url(first.url), Redis.from_url(second.url)
     made = Cluster((first, second), clients)
     for node in range(2):
         start = HALF * node
         await made.call(node, "CLUSTER", "ADDSLOTSRANGE", start, start + HALF - 1)
-    await made.call(0, "CLUSTER", "MEET", "127.0.0.1", made.port(1), buses[1])
+    (bus,) = (await clients[1].config_get("cluster-port")).values()
+    await made.call(0, "CLUSTER", "MEET", HERE, port or made.port(1), bus)
     async with asyncio.timeout(30):
         for node in range(2):
             while "cluster_state:ok" not in await made.told(node, "INFO"):
                 await asyncio.sleep(0.05)
-    yield made
-    for client in clients:
+    return made
+
+
+async def ended(cluster: Cluster) -> None:
+    for client in cluster.clients:
         await client.aclose()
-    for process in (first, second):
+    for process in cluster.nodes:
         process.kill()
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    made = await clustered(a_node(), a_node())
+    yield made
+    await ended(made)
+
+
+class TestRedisClusterTls(TlsContract):
+    """The node that is entered names the one that has the stream, by its host name: only then is
+    there a certificate for it."""
+
+    @pytest.fixture
+    async def secured(self) -> AsyncIterator[Secured]:
+        tls, ports = certified(services.workspace()), (free_port(), free_port())
+        named = ["--tls-cluster", "yes", "--cluster-announce-hostname", NAME]
+        named += ["--cluster-preferred-endpoint-type", "hostname"]
+        first, second = (a_node(*with_tls(port, tls), *named) for port in ports)
+        made = await clustered(first, second, ports[1])
+        for client in made.clients:
+            await client.acl_setuser(
+                USER, enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], commands=["+xadd"]
+            )
+
+        async def arrived() -> int:
+            return int(await made.clients[1].xlen("a"))
+
+        yield Secured(
+            "redis_stream",
+            {"server": f"{NAME}:{ports[0]}", "stream": "a", "tls": True},
+            {"username": USER, "password": PASSWORD},
+            tls.authority,
+            arrived,
+        )
+        await ended(made)
 
 
 def stream_of(cluster: Cluster, stream: str, resources: SinkResources, host: str = HERE) -> Sink:
