@@ -1,7 +1,7 @@
 """Streams, on Redis and on Valkey."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from event_router.consumers.addresses import Address, Resolver
-from event_router.consumers.ports import Sink
+from event_router.consumers.ports import BatchSink, Sink
 from event_router.consumers.sinks.kinds import SinkResources, load_sinks
 from event_router.consumers.testing import (
     Arrived,
@@ -27,7 +27,7 @@ from event_router.consumers.testing import (
     silent_port,
 )
 from event_router.router.child import free_port
-from event_router.schemas.errors import Unavailable
+from event_router.schemas.errors import Answer, Unavailable
 from tests import services
 from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.tls_contract import Secured, TlsContract
@@ -93,6 +93,21 @@ class TestRedis(SilenceContract, RedisContract):
     async def case(self, redis_url: str) -> AsyncIterator[SinkCase]:
         async with stream_on(redis_url, urlsplit(redis_url).netloc) as case:
             yield case
+
+    async def test_of_a_batch_those_that_find_no_room_are_tried_again(
+        self, case: SinkCase, open_sink: Callable[..., BatchSink], redis_url: str
+    ) -> None:
+        sink, client = open_sink(), Redis.from_url(redis_url)
+        await sink.deliver(a_delivery("evt_first"))
+        used = (await client.info("memory"))["used_memory"]
+        await client.config_set("maxmemory", used + (4 << 20))
+        large = [a_delivery(f"evt_{number}", b"x" * (1 << 20)) for number in range(12)]
+        results = await sink.deliver_many(large)
+        await client.config_set("maxmemory", 0)
+        await client.aclose()
+        assert {result.code for result in results} == {"OK", "throttled"}
+        taken = [f"evt_{n}" for n, result in enumerate(results) if isinstance(result, Answer)]
+        assert [one.event for one in await case.arrived()] == ["evt_first", *taken]
 
 
 class TestValkey(RedisContract):
