@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from event_router.router.store.database import make_engine
-from event_router.router.store.tables import dead, deliveries, events
+from event_router.router.store.tables import attempts, dead, deliveries, events
 from tests.conservation.events import Key, number_in
 from tests.conservation.ledger import Pair
 
@@ -17,12 +17,14 @@ SETTLED = {"delivered", "dead"}
 @dataclass(slots=True)
 class Logged:
     """`ids` of each event by number; states of each delivery, one for each round and each time it
-    was published; reasons of the dead. `undecodable` is by place. `strange`: nobody issued it."""
+    was published; reasons of the dead. `late`: an attempt was given up before its answer came.
+    `undecodable` is by place. `strange`: nobody issued it."""
 
     ids: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     bodies: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     states: dict[Pair, list[str]] = field(default_factory=lambda: defaultdict(list))
     dead: dict[Pair, set[str]] = field(default_factory=lambda: defaultdict(set))
+    late: set[Pair] = field(default_factory=set)
     undecodable: dict[str, str] = field(default_factory=dict)
     strange: list[str] = field(default_factory=list)
 
@@ -37,7 +39,9 @@ def read_log(url: str) -> Logged:
     found = Logged()
     try:
         with engine.connect() as connection:
-            _read_deliveries(connection, found, _read_events(connection, found))
+            numbers = _read_events(connection, found)
+            _read_deliveries(connection, found, numbers)
+            _read_late(connection, found, numbers)
             _read_dead(connection, found)
     finally:
         engine.dispose()
@@ -80,6 +84,14 @@ def _read_deliveries(connection: Connection, found: Logged, numbers: dict[str, i
             found.states[Pair(numbers[origin], Key(tenant, destination))].append(state)
         else:
             found.strange.append(f"delivery of {origin} to {tenant}/{destination}")
+
+
+def _read_late(connection: Connection, found: Logged, numbers: dict[str, int]) -> None:
+    table = attempts.c
+    wanted = select(table.origin, table.tenant, table.destination).where(table.code == "timeout")
+    for origin, tenant, destination in connection.execute(wanted):
+        if origin in numbers:
+            found.late.add(Pair(numbers[origin], Key(tenant, destination)))
 
 
 def _read_dead(connection: Connection, found: Logged) -> None:

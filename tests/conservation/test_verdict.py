@@ -120,6 +120,33 @@ def test_every_kind_of_mistake_is_found(
     assert told in "\n".join(problems(ledger, logged))
 
 
+def gave_up_though_it_was_taken(ledger: Ledger, logged: Logged, reason: str) -> Pair:
+    """An event that is not to be retried, at a destination that took it."""
+    pair = next(
+        pair
+        for pair, event, to in ledger.events_of(ledger.owed)
+        if to.kind == "well" and not event.retry
+    )
+    ledger.take(pair.to, pair.number, next(iter(logged.ids[pair.number])))
+    logged.states[pair] = ["dead"]
+    logged.dead[pair] = {reason}
+    return pair
+
+
+def test_who_takes_it_and_answers_too_late_has_it_although_it_is_dead() -> None:
+    ledger, logged = conserved()
+    pair = gave_up_though_it_was_taken(ledger, logged, "not_eligible_for_retry")
+    assert "taken, but in the log" in "\n".join(problems(ledger, logged))
+    logged.late.add(pair)
+    assert problems(ledger, logged) == []
+
+
+def test_a_late_answer_is_no_reason_to_die_of_something_else() -> None:
+    ledger, logged = conserved()
+    logged.late.add(gave_up_though_it_was_taken(ledger, logged, "retries_exhausted"))
+    assert "dead for a wrong reason" in "\n".join(problems(ledger, logged))
+
+
 @pytest.mark.parametrize(
     ("at", "copies", "kind"), [(100, 1, "kill"), (900, 1, "other"), (900, 2, "published")]
 )
