@@ -103,7 +103,7 @@ class RabbitMq:
     async def deliver(self, delivery: Delivery) -> Answer:
         """Once the broker has confirmed it. A message that no queue is bound for comes back, and is
         `target_not_found`; one that a full queue refuses is `throttled`."""
-        from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+        from aio_pika.exceptions import AMQPError
 
         message = self._message(delivery)
         async with self._troubles.attempt(self._resources.timeout):
@@ -111,7 +111,7 @@ class RabbitMq:
                 channel = await self._opened()
                 exchange = await channel.get_exchange(self._config.exchange, ensure=False)
                 await exchange.publish(message, delivery.head.topic, mandatory=True)
-            except (AMQPError, ChannelInvalidStateError) as error:
+            except (AMQPError, RuntimeError) as error:  # of what was closed meanwhile
                 raise self._trouble(error, len(delivery.data)) from error
         return Answer("OK")
 
@@ -122,11 +122,13 @@ class RabbitMq:
     async def _opened(self) -> "AbstractChannel":
         """A channel that is open: a mistake, such as an exchange that isn't there, closes it."""
         async with self._opening:
-            if self._connection is None or self._connection.is_closed:
-                self._connection = await self._connected()
-                self._channel = None
+            connection = self._connection
+            if connection is None or not _is_open(connection):
+                await self.aclose()
+                self._connection = self._channel = None
+                connection = self._connection = await self._connected()
             if self._channel is None or self._channel.is_closed:
-                self._channel = await self._connection.channel(on_return_raises=True)
+                self._channel = await connection.channel(on_return_raises=True)
             return self._channel
 
     @cached_property
@@ -190,6 +192,12 @@ class RabbitMq:
         return self._troubles.unavailable(_code(error), error)
 
 
+def _is_open(connection: "AbstractConnection") -> bool:
+    """Of a connection that the server has closed, the library says so but beneath."""
+    transport = connection.transport
+    return transport is not None and not transport.connection.is_closed
+
+
 def _code(error: Exception) -> str:
     from aio_pika import exceptions
     from aiormq import exceptions as also
@@ -207,8 +215,8 @@ def _code(error: Exception) -> str:
         exceptions.AMQPChannelError: "request_refused",
         exceptions.IncompatibleProtocolError: "network_error",
         exceptions.AMQPConnectionError: "connection_reset",
-        # Another's message closed the channel before ours went out.
-        exceptions.ChannelInvalidStateError: "connection_reset",
+        # Another's message closed the channel, or the connection, before ours went out.
+        RuntimeError: "connection_reset",
     }
     return next((code for kind, code in codes.items() if isinstance(error, kind)), "network_error")
 
