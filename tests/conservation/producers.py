@@ -66,9 +66,11 @@ class KafkaClient:
                     request_timeout_ms=10_000,
                 )
                 try:
-                    await producer.start()
+                    # One that has heard of a single broker waits for that one, for ever.
+                    async with asyncio.timeout(LATE):
+                        await producer.start()
                 except BaseException:
-                    await producer.stop()
+                    await _close(producer)
                     raise
                 self._producer = producer
             return producer
