@@ -11,7 +11,7 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 - One that answers at once needs few: a worker doesn't end more than `MOST_PER_MS`. What it waits
   for is the worker, and with more of its attempts side by side everybody would wait longer: each
   turn of the loop, and each look at a socket, takes as long as all that have come in meanwhile.
-  Who has had no company for a second keeps nobody waiting.
+  Who has had no company for three seconds keeps nobody waiting.
 - While the worker is late in reading what is for others (`hurry`), nobody has more than an eighth
   of an eighth: reading comes first, or a burst at one destination would hold up all the others.
 - Who has more than an eighth of an eighth leaves the last quarter of all slots to others.
@@ -29,7 +29,7 @@ from event_router.schemas.delivery import DestinationKey
 SHARE = 8
 MOST_PER_MS = 4
 """Attempts that a worker could end at best."""
-ALONE_AFTER = 1000
+ALONE_AFTER = 3000
 """How long nobody else's attempt has begun when one is alone, in ms."""
 
 
