@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from event_router.consumers.deliver.limits import DeliveryCounts
 from event_router.consumers.open_sinks import OpenSinks
@@ -19,6 +20,7 @@ from event_router.schemas.record import Record
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 1e10  # seconds: three centuries
+_ANSWER: dict[str, Any] = {"code": str, "status": int | None, "body": bytes}
 
 
 @dataclass(slots=True, eq=False)
@@ -116,30 +118,35 @@ class Attempts:
 
     async def _attempt(self, job: Job, destination: Destination | None) -> None:
         head = job.delivery.head
-        retry_after: float | None = None
-        outcome: Outcome = "rejected"
         try:
-            refusal = self._refusal(head, destination)
-            if destination is None or refusal:
-                answer = Answer(refusal)
-            else:
-                async with self.sinks.lend(destination) as sink:
-                    answer = await sink.deliver(job.delivery)
-                outcome = "delivered"
-        except Rejected as refusal:
-            answer = refusal.answer
-        except Unavailable as trouble:
-            outcome, answer, retry_after = "failed", trouble.answer, trouble.retry_after
-        except Exception:
+            outcome, answer, retry_after = await self._ask(job.delivery, destination)
+        except (Exception, asyncio.CancelledError) as mistake:
+            if isinstance(mistake, asyncio.CancelledError) and _is_told_to_end(job):
+                raise
             # A mistake in a sink, maybe a user's own: this delivery fails, the others go on.
             log.exception("sink.broken", extra={"destination": head.destination})
-            outcome, answer = "failed", Answer("sink_error")
+            outcome, answer, retry_after = "failed", Answer("sink_error"), None
         finally:
             self.running.discard(job)
             took = round((self.monotonic() - job.began) * 1000)
             self.room.give(head.key, slow=job.slow, took=took)
         kind = destination.type if destination else ""
         self._end(job, self._attempt_head(job, kind, outcome, answer, retry_after))
+
+    async def _ask(
+        self, delivery: Delivery, destination: Destination | None
+    ) -> tuple[Outcome, Answer, int | None]:
+        """What became of it, and the `retry_after` (ms) of a failure."""
+        refusal = self._refusal(delivery.head, destination)
+        if destination is None or refusal:
+            return "rejected", Answer(refusal), None
+        try:
+            async with self.sinks.lend(destination) as sink:
+                return "delivered", _sound(await sink.deliver(delivery)), None
+        except Rejected as trouble:
+            return "rejected", _sound(trouble.answer), None
+        except Unavailable as trouble:
+            return "failed", _sound(trouble.answer), _milliseconds(trouble.retry_after)
 
     def _end(self, job: Job, head: AttemptHead) -> None:
         job.attempt = Attempt(head, b"" if head.outcome == "delivered" else job.delivery.data)
@@ -156,7 +163,7 @@ class Attempts:
         self.ended(job)
 
     def _attempt_head(
-        self, job: Job, kind: str, outcome: Outcome, answer: Answer, retry_after: float | None
+        self, job: Job, kind: str, outcome: Outcome, answer: Answer, retry_after: int | None
     ) -> AttemptHead:
         return AttemptHead(
             id=new_id(),
@@ -168,8 +175,22 @@ class Attempts:
             latency=round((self.monotonic() - job.began) * 1000, 3),
             status=answer.status,
             body=answer.body[:BODY_KEPT].decode(errors="replace"),
-            retry_after=_milliseconds(retry_after),
+            retry_after=retry_after,
         )
+
+
+def _is_told_to_end(job: Job) -> bool:
+    """Whether we cancelled it; a sink whose client was cancelled looks the same otherwise."""
+    return job.task is not None and job.task.cancelling() > 0
+
+
+def _sound(answer: object) -> Answer:
+    """Raises TypeError for what can't be reported."""
+    if isinstance(answer, Answer) and all(
+        isinstance(getattr(answer, name), kind) for name, kind in _ANSWER.items()
+    ):
+        return answer
+    raise TypeError("a sink answers with an Answer: code a str, status an int, body bytes")
 
 
 def _milliseconds(retry_after: float | None) -> int | None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -70,6 +71,41 @@ class Batched:
 
     async def aclose(self) -> None:
         """Nothing is held open."""
+
+
+@dataclass
+class Mistaken:
+    """A user's own sink, which makes a mistake at destination `d`."""
+
+    mistake: Callable[[], Awaitable[Any]]
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        taken = delivery.head.destination != "d"
+        answer: Answer = Answer("OK") if taken else await self.mistake()
+        return answer
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
+async def its_client_is_cancelled() -> Any:
+    call: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    call.cancel()
+    return await call
+
+
+async def it_answers_nothing() -> Any:
+    return None
+
+
+async def it_answers_text() -> Any:
+    text: Any = "taken"
+    return Answer("OK", 200, text)
+
+
+async def it_names_a_time_in_words() -> Any:
+    words: Any = "soon"
+    raise Unavailable("busy", retry_after=words)
 
 
 def worker_of(
@@ -425,6 +461,25 @@ async def test_retry_after_shuts_the_door_for_the_destination() -> None:
         assert len(attempts(world)) == 1, "the second one is held"
         assert await entries(world) == 1
         await until(lambda: len(attempts(world)) == 2)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [its_client_is_cancelled, it_answers_nothing, it_answers_text, it_names_a_time_in_words],
+)
+async def test_a_mistake_in_a_sink_fails_its_delivery_and_no_other(
+    mistake: Callable[[], Awaitable[Any]],
+) -> None:
+    world = World(fast_clock)
+    world.directory.put(destination("d"), destination("other"))
+    async with working(world, sink=Mistaken(mistake)) as worker:
+        await worker.take(await records(world, delivery("e1"), delivery("e2", to="other")))
+        await until(lambda: unfinished(world) == 0)
+    assert {one.delivery.destination: one.code for one in attempts(world)} == {
+        "d": "sink_error",
+        "other": "OK",
+    }
+    assert not worker.room.running
 
 
 async def test_a_record_that_is_no_delivery_goes_to_dead() -> None:
