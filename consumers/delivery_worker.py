@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import InitVar, dataclass, field
 from functools import partial
 
+from event_router.consumers.burial import bury
 from event_router.consumers.deliver.admission import Admission
 from event_router.consumers.deliver.attempts import Attempts, Job
 from event_router.consumers.deliver.due import DuePull
@@ -33,7 +34,7 @@ from event_router.schemas.delivery import Delivery
 from event_router.schemas.errors import Undecodable, UnknownVersion
 from event_router.schemas.record import Record
 from event_router.schemas.topics import Topics
-from event_router.schemas.wire import dead_message, dead_of, read_delivery
+from event_router.schemas.wire import dead_of, read_delivery
 
 __all__ = ["DeliveryWorker", "WorkerLimits"]
 
@@ -263,7 +264,7 @@ class DeliveryWorker:
     async def _bury(self, record: Record, problem: Undecodable) -> None:
         self.counts.undecodable += 1
         dead = dead_of(record, problem.reason, problem.detail, self.clock())
-        await self.producer.send([dead_message(dead, self.topics)])
+        await bury([dead], self.producer, self.topics)
         self.done([record])
 
 

@@ -8,6 +8,7 @@ from event_router.schemas.delivery import VERSION, DeliveryHead
 from event_router.schemas.record import Count, Headers, Milliseconds, Moment, Place
 
 BODY_KEPT = 16 * 1024
+TOO_LARGE = "message_too_large"
 
 Outcome = Literal["delivered", "failed", "rejected"]
 RoutedAs = Literal["no_match", "duplicate", "id_conflict"]
@@ -47,6 +48,17 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 
     head: AttemptHead
     data: bytes = b""
+
+
+def with_less(attempt: Attempt) -> Attempt | None:
+    """For a topic that doesn't take it: without what was answered, or else given up, without the
+    payload. None when there is no less of it."""
+    head = attempt.head
+    if head.body:
+        return Attempt(msgspec.structs.replace(head, body=""), attempt.data)
+    if attempt.data:
+        return Attempt(msgspec.structs.replace(head, outcome="rejected", code=TOO_LARGE))
+    return None
 
 
 class Routed(
@@ -91,3 +103,13 @@ class Dead(msgspec.Struct, frozen=True, gc=False):
     head: DeadHead
     key: bytes | None
     value: bytes | None
+
+
+def note_of(dead: Dead) -> Dead:
+    """That it was given up, and where its content lies: there is nothing in it to replay."""
+    head = dead.head
+    at = head.delivery.origin if head.delivery else head.place
+    detail = f"too large for dead: the content is in {at.topic}/{at.partition} at {at.offset} only"
+    if head.detail:
+        detail = f"{head.detail}; {detail}"
+    return Dead(msgspec.structs.replace(head, detail=detail, headers=[]), None, None)

@@ -1,6 +1,8 @@
 """Attempts that have ended, until Kafka has acknowledged them."""
 
 import asyncio
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from event_router.consumers.deliver.attempts import Job
@@ -8,8 +10,12 @@ from event_router.consumers.deliver.keeping import Keeping
 from event_router.consumers.deliver.limits import WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.ports import Producer
+from event_router.schemas.attempt import Attempt, with_less
+from event_router.schemas.errors import TooLarge
 from event_router.schemas.topics import Topics
 from event_router.schemas.wire import attempt_message
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -61,9 +67,8 @@ class Reports:
             jobs = self.writing
             if not jobs:
                 return
-            messages = [attempt_message(job.attempt, self.topics) for job in jobs if job.attempt]
             try:
-                await self.producer.send(messages)
+                await self._write([job.attempt for job in jobs if job.attempt])
             except BaseException:
                 self.writing, self.ended = [], [*jobs, *self.ended]
                 self._wanted.set()
@@ -75,3 +80,13 @@ class Reports:
             self._written.set()
             self.writing = []
             await self.keeping.end_leases(jobs)
+
+    async def _write(self, attempts: Sequence[Attempt]) -> None:
+        """One that is too large goes with less in it, or nobody would ever settle it."""
+        while attempts:
+            sent = await self.producer.send([attempt_message(one, self.topics) for one in attempts])
+            results = zip(attempts, sent, strict=True)
+            large = [one for one, result in results if isinstance(result, TooLarge)]
+            if large:
+                log.error("attempt.too_large", extra={"attempts": len(large)})
+            attempts = [less for one in large if (less := with_less(one))]

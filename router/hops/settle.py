@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from event_router.consumers.burial import bury
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
 from event_router.consumers.ports import (
@@ -44,12 +45,12 @@ from event_router.router.decisions.retry import (
 )
 from event_router.router.hops.failures import Failures
 from event_router.router.hops.operator_events import OPERATOR, alert_message
-from event_router.schemas.attempt import Attempt, AttemptHead, Dead, DeadHead
+from event_router.schemas.attempt import TOO_LARGE, Attempt, AttemptHead, Dead, DeadHead, note_of
 from event_router.schemas.delivery import Delivery, DestinationKey
 from event_router.schemas.errors import Undecodable, UnknownVersion
-from event_router.schemas.record import Message, Record, place_of
+from event_router.schemas.record import Record, place_of
 from event_router.schemas.topics import Topics
-from event_router.schemas.wire import dead_message, dead_of, delivery_message, read_outcome
+from event_router.schemas.wire import dead_of, delivery_message, read_outcome
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class SettleCounts:
 class _Effects:
     """What a batch of attempts leads to."""
 
-    dead: list[Message] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
@@ -138,7 +139,7 @@ class Settle:
             except Undecodable as problem:
                 self.counts.undecodable += 1
                 dead = dead_of(record, problem.reason, problem.detail, self.clock())
-                effects.dead.append(dead_message(dead, self.topics))
+                effects.dead.append(dead)
             else:
                 if isinstance(outcome, Attempt):
                     attempts.append((record, outcome))
@@ -189,10 +190,9 @@ class Settle:
             self.failures.reset(head.delivery.key)
 
     async def _take_effect(self, effects: _Effects) -> None:
-        alerts = await self._not_yet_raised(effects.alerts)
-        messages = effects.dead + [alert_message(alert, self.topics) for alert in alerts]
-        if messages:
-            await self.producer.send(messages)
+        await bury(effects.dead, self.producer, self.topics)
+        if alerts := await self._not_yet_raised(effects.alerts):
+            await self.producer.send([alert_message(alert, self.topics) for alert in alerts])
         if effects.parked:
             await self._park(effects.parked)
         if effects.settled:
@@ -260,8 +260,9 @@ class Settle:
         (first,) = await persist("redis", claim, self.health)
         return first in (None, mine)
 
-    def _dead(self, record: Record, attempt: Attempt, reason: str) -> Message:
-        """The delivery as it lay in `deliveries`, so that replaying it is sending it again."""
+    def _dead(self, record: Record, attempt: Attempt, reason: str) -> Dead:
+        """The delivery as it lay in `deliveries`, so that replaying it is sending it again; but
+        for one that was too large for `attempts`, and so came without the payload."""
         self.counts.dead += 1
         head = attempt.head
         original = delivery_message(Delivery(head.delivery, attempt.data), self.topics)
@@ -276,7 +277,7 @@ class Settle:
                 "code": head.code,
             },
         )
-        dead = DeadHead(
+        dead_head = DeadHead(
             reason=reason,
             detail=f"attempt {head.delivery.attempt} ended with {head.code}",
             place=place_of(record),
@@ -284,4 +285,5 @@ class Settle:
             at=self.clock(),
             delivery=head.delivery,
         )
-        return dead_message(Dead(dead, original.key, original.value), self.topics)
+        dead = Dead(dead_head, original.key, original.value)
+        return note_of(dead) if head.code == TOO_LARGE and not attempt.data else dead

@@ -54,6 +54,29 @@ class Away:
 
 
 @dataclass
+class Narrow:
+    """Kafka, with topics that take messages of at most `most` bytes."""
+
+    broker: Producer
+    most: int
+
+    async def send(
+        self, messages: Sequence[Message], deadline: float | None = None
+    ) -> list[Place | TooLarge]:
+        return [await self._sent(message) for message in messages]
+
+    async def _sent(self, message: Message) -> Place | TooLarge:
+        size = sum(len(value or b"") for _, value in message.headers) + len(message.value or b"")
+        if size > self.most:
+            return TooLarge(f"{size} bytes")
+        (place,) = await self.broker.send([message])
+        return place
+
+    async def aclose(self) -> None:
+        await self.broker.aclose()
+
+
+@dataclass
 class Batched:
     """A sink that takes up to ten in one call, and refuses those named `e13`."""
 
@@ -461,6 +484,28 @@ async def test_retry_after_shuts_the_door_for_the_destination() -> None:
         assert len(attempts(world)) == 1, "the second one is held"
         assert await entries(world) == 1
         await until(lambda: len(attempts(world)) == 2)
+
+
+@pytest.mark.parametrize(
+    ("payload", "answered", "reported"),
+    [
+        (b"1" * 100, b"no" * 1_000, ("failed", "500", "", 100)),
+        (b"1" * 2_000, b"no", ("rejected", "message_too_large", "", 0)),
+    ],
+)
+async def test_an_attempt_that_is_too_large_for_its_topic_is_reported_with_less_in_it(
+    payload: bytes, answered: bytes, reported: tuple[str, str, str, int]
+) -> None:
+    world = World(fast_clock)
+    world.directory.put(destination("d"))
+    world.receiver.answers["d"] = [Unavailable("500", answer=Answer("500", 500, answered))]
+    large = Delivery(delivery().head, payload)
+    async with working(world, kafka=Narrow(world.broker, 1_500)) as worker:
+        await worker.take(await records(world, large))
+        await until(lambda: unfinished(world) == 0)
+    [record] = world.broker.records(world.topics.attempts)
+    [head] = attempts(world)
+    assert (head.outcome, head.code, head.body, len(record.value or b"")) == reported
 
 
 @pytest.mark.parametrize(
