@@ -41,7 +41,8 @@ __all__ = ["DeliveryWorker", "WorkerLimits"]
 
 @dataclass(slots=True)
 class DeliveryWorker:
-    """`done` marks records of `deliveries` as finished. `clock` gives ms since the epoch,
+    """`done` marks records of `deliveries` as finished; `holds` says whether one isn't, and its
+    partition hasn't gone since it was read. `clock` gives ms since the epoch,
     `monotonic` seconds. `is_member` says whether the group can't have given us up without our
     knowing it: only then are destinations with a limit attempted.
 
@@ -57,6 +58,7 @@ class DeliveryWorker:
     health: InitVar[Health]
     clock: Callable[[], int]
     monotonic: Callable[[], float] = time.monotonic
+    holds: Callable[[Record], bool] = lambda _: True
     is_member: InitVar[Callable[[], bool]] = lambda: True
     limits: WorkerLimits = field(default_factory=WorkerLimits)
     counts: DeliveryCounts = field(default_factory=DeliveryCounts)
@@ -71,6 +73,7 @@ class DeliveryWorker:
     due: DuePull = field(init=False)
     _in_hand: dict[tuple[EntryKey, int], Job] = field(default_factory=dict)
     _partitions: frozenset[int] = frozenset()
+    _leaving: frozenset[int] = frozenset()
 
     def __post_init__(
         self,
@@ -86,7 +89,14 @@ class DeliveryWorker:
             self.sinks, room, counts, clock, self.monotonic, limits.max_age, self._ended
         )
         self.keeping = Keeping(
-            schedule, self.done, health, counts, self.monotonic, limits.slow_after, limits.lease
+            schedule,
+            self.done,
+            self.holds,
+            health,
+            counts,
+            self.monotonic,
+            limits.slow_after,
+            limits.lease,
         )
         self.parking = Parking(self.keeping, limits.parking)
         self.reports = Reports(topics, self.producer, self.keeping, health, limits)
@@ -140,7 +150,8 @@ class DeliveryWorker:
             )
             await self.attempts.cancel(late)
             if parked:
-                await _in_time(drain, partial(self.keeping.hold, late, 0.0))
+                cut_short = [job for job in late if job.attempt is None]
+                await _in_time(drain, partial(self.keeping.hold, cut_short, 0.0))
             for loop in others:
                 loop.cancel()
         await _in_time(drain, self.reports.flush)
@@ -156,6 +167,7 @@ class DeliveryWorker:
         else:
             self.room.rates.stop()
         self._partitions = frozenset(partitions)
+        self._leaving = frozenset()
         self.due.shards = frozenset(
             shard
             for shard in range(self.topics.shards)
@@ -167,13 +179,15 @@ class DeliveryWorker:
         self.admission.parking = True
 
     async def release(self, partitions: Collection[int], drain: float) -> None:
-        """Partitions go: on return each of their offsets is done. What still runs goes on, in the
-        schedule's keeping."""
+        """Partitions go: on return each of their offsets is done. What still runs after as long as
+        it may keep its offset goes on in the schedule's keeping: the whole group waits for this."""
         self.room.rates.stop()
+        self._leaving |= frozenset(partitions)
         self.parking.add(self.line.of_partitions(partitions))
         await self.parking.flush()
         theirs = {job for job in self.running if job.record and job.record.partition in partitions}
-        await self.keeping.hold(await self.attempts.wait(theirs, drain))
+        patience = min(drain, self.limits.slow_after)
+        await self.keeping.hold(await self.attempts.wait(theirs, patience))
         await self.reports.flush()
 
     async def _keep(self) -> None:
@@ -202,14 +216,17 @@ class DeliveryWorker:
 
     async def take(self, records: Sequence[Record]) -> None:
         """Each record is being attempted on return, waits in line, is on its way into the schedule,
-        or is dead and its offset done. Raises UnknownVersion before anything is done."""
+        or is dead and its offset done; or its partition has gone meanwhile, and it is somebody
+        else's. Raises UnknownVersion before anything is done."""
         await self.reports.few()
         await self.parking.few()
-        deliveries = self._not_in_hand(await self._decode(records))
+        read = await self._decode(records)
         admission = self.admission
-        keys = {one.head.key for _, one in deliveries}
+        keys = {one.head.key for _, one in read}
         views = await admission.views({key.tenant for key in keys})
         await admission.learn(keys)
+        # From here on nothing is awaited: what is ours now is so until it is in hand.
+        deliveries = self._not_in_hand([one for one in read if self._is_ours(one[0])])
         strange = {key for key in keys if self.topics.partition_of(*key) not in self._partitions}
         no_room: list[Waiting] = []
         now, since = self.clock(), self.monotonic()
@@ -226,6 +243,9 @@ class DeliveryWorker:
                 no_room.append(waiting)
                 self.room.rates.fall_behind(key)
         self.parking.add(no_room)
+
+    def _is_ours(self, record: Record) -> bool:
+        return record.partition not in self._leaving and self.holds(record)
 
     def _is_late(self, records: Sequence[Record], now: int) -> bool:
         """Whether there is more to read than there should be."""

@@ -20,11 +20,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Keeping:
-    """`done` marks records of `deliveries` as finished. An attempt is kept after `slow_after`
-    seconds, under a lease of `lease` seconds."""
+    """`done` marks records of `deliveries` as finished; `holds` says whether one is still ours. An
+    attempt is kept after `slow_after` seconds, under a lease of `lease` seconds."""
 
     schedule: Schedule
     done: Callable[[Sequence[Record]], None]
+    holds: Callable[[Record], bool]
     health: Health
     counts: DeliveryCounts
     monotonic: Callable[[], float]
@@ -46,14 +47,23 @@ class Keeping:
     async def _park(self, waiting: Sequence[Waiting]) -> None:
         if not waiting:
             return
-        entries = [Parked(one.delivery, due_since(one.delivery.head)) for one in waiting]
-        results = await persist("redis", lambda: self.schedule.park(entries), self.health)
+        results = await persist(
+            "redis", lambda: self.schedule.park(self._entries(waiting)), self.health
+        )
         refused = results.count("refused")
-        self.counts.held += len(waiting) - refused
+        self.counts.held += len(results) - refused
         self.counts.schedule_full += refused
         if refused:
             log.warning("schedule.full", extra={"deliveries": refused})
         self.done([one.record for one in waiting if one.record])
+
+    def _entries(self, waiting: Sequence[Waiting]) -> list[Parked]:
+        """Without what was taken away while Redis was: whoever reads it again has it in hand."""
+        return [
+            Parked(one.delivery, due_since(one.delivery.head))
+            for one in waiting
+            if one.record is None or self.holds(one.record)
+        ]
 
     def wants(self, job: Job, now: float) -> bool:
         """Whether a job that runs is to be held now: for the first time, or again."""

@@ -29,6 +29,7 @@ async def run(role: Role) -> None:
         done=lambda records: subscription.done(records),
         health=role.health,
         clock=now_ms,
+        holds=lambda record: subscription.holds(record),
         is_member=lambda: subscription.is_member,
         limits=WorkerLimits(slots=settings.delivery_slots, max_age=settings.retry_max_age),
     )

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,17 @@ import pytest
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
-from event_router.consumers.ports import Batch, Parked, ParkResult, Producer, Result, Sink
+from event_router.consumers.ports import (
+    Batch,
+    Held,
+    Lease,
+    Parked,
+    ParkResult,
+    Producer,
+    Result,
+    Sink,
+    TenantView,
+)
 from event_router.router.clock import now_ms
 from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
@@ -96,6 +106,18 @@ class Batched:
         """Nothing is held open."""
 
 
+class Stubborn:
+    """A sink that can't be interrupted once it has begun."""
+
+    async def deliver(self, _: Delivery) -> Answer:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return Answer("OK")
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
 @dataclass
 class Mistaken:
     """A user's own sink, which makes a mistake at destination `d`."""
@@ -136,6 +158,7 @@ def worker_of(
     limits: WorkerLimits = LIMITS,
     kafka: Producer | None = None,
     sink: Sink | None = None,
+    gone: Collection[Record] = (),
 ) -> DeliveryWorker:
     worker = DeliveryWorker(
         topics=world.topics,
@@ -146,6 +169,7 @@ def worker_of(
         done=lambda records: world.broker.finish("deliver", records),
         health=Health(),
         clock=fast_clock,
+        holds=lambda record: all(record is not one for one in gone),
         limits=limits,
     )
     worker.assigned(range(world.topics.partitions))
@@ -158,8 +182,10 @@ async def working(
     limits: WorkerLimits = LIMITS,
     kafka: Producer | None = None,
     sink: Sink | None = None,
+    gone: Collection[Record] = (),
 ) -> AsyncIterator[DeliveryWorker]:
-    worker = worker_of(world, limits, kafka, sink)
+    """`gone` are records whose partition was taken away since they were read."""
+    worker = worker_of(world, limits, kafka, sink, gone)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run(stop, drain=0.05))
@@ -314,6 +340,25 @@ async def test_what_still_runs_at_the_stop_is_parked_with_the_same_attempt() -> 
     assert [one.at <= look.now for one in look.due] == [True], "it is due at once"
 
 
+async def test_what_ends_although_it_was_cancelled_at_the_stop_is_reported_and_not_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    held: list[Held] = []
+    hold = world.schedule.hold
+
+    async def noted(running: Sequence[Held], seconds: float) -> list[Lease | None]:
+        held.extend(running)
+        return await hold(running, seconds)
+
+    monkeypatch.setattr(world.schedule, "hold", noted)
+    async with working(world, replace(LIMITS, slow_after=60.0), sink=Stubborn()) as worker:
+        await worker.take(await records(world, delivery()))
+    assert [one.outcome for one in attempts(world)] == ["delivered"]
+    assert (held, unfinished(world)) == ([], 0)
+
+
 async def test_partitions_that_go_leave_no_offset_behind() -> None:
     world = World(now_ms)
     world.directory.put(destination("d"))
@@ -324,6 +369,66 @@ async def test_partitions_that_go_leave_no_offset_behind() -> None:
         assert unfinished(world) == 0
         assert (await world.schedule.stats()).leased == 1
         await until(lambda: len(attempts(world)) == 1)
+
+
+async def test_partitions_go_as_soon_as_a_slow_attempt_is_in_the_schedule() -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    world.receiver.delay = lambda: 30.0
+    async with working(world) as worker:
+        await worker.take(await records(world, delivery()))
+        async with asyncio.timeout(3.0):
+            await worker.release(range(world.topics.partitions), drain=3.0)
+        assert unfinished(world) == 0
+
+
+async def test_what_is_taken_away_before_it_begins_is_left_to_whoever_reads_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    back, views = asyncio.Event(), world.directory.views
+    gone: list[Record] = []
+
+    async def late(tenants: Collection[str]) -> Mapping[str, TenantView]:
+        await back.wait()
+        return await views(tenants)
+
+    monkeypatch.setattr(world.directory, "views", late)
+    async with working(world, gone=gone) as worker:
+        read = await records(world, delivery("e1"), delivery("e2"))
+        taking = asyncio.create_task(worker.take(read))
+        await asyncio.sleep(0.01)
+        await worker.release(range(world.topics.partitions), drain=0.02)
+        gone += read
+        worker.assigned(range(world.topics.partitions))
+        back.set()
+        await taking
+        await worker.take([msgspec.structs.replace(record) for record in read])
+        await until(lambda: unfinished(world) == 0)
+    assert world.receiver.received == {("d", "e1"): 1, ("d", "e2"): 1}
+
+
+async def test_what_is_taken_away_before_redis_takes_it_is_not_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d", disabled_at=1))
+    park = world.schedule.park
+    gone: list[Record] = []
+
+    async def away(_: Sequence[Parked]) -> list[ParkResult]:
+        raise Unavailable("redis", "nobody answers")
+
+    monkeypatch.setattr(world.schedule, "park", away)
+    async with working(world, gone=gone) as worker:
+        read = await records(world, delivery("e1"), delivery("e2"))
+        await worker.take(read)
+        await asyncio.sleep(0.01)
+        gone.append(read[0])
+        monkeypatch.setattr(world.schedule, "park", park)
+        await until(lambda: unfinished(world) == 0)
+        assert await entries(world) == 1
 
 
 async def test_a_disabled_destination_keeps_what_waits_until_it_is_enabled() -> None:
