@@ -139,6 +139,7 @@ class DeliveryWorker:
             others = [
                 group.create_task(self.parking.run(), name="park what has no room"),
                 group.create_task(self.reports.run(), name="report attempts"),
+                group.create_task(self.keeping.run(), name="end leases"),
                 group.create_task(self._keep(), name="keep slow attempts"),
             ]
             await stop.wait()
@@ -154,7 +155,7 @@ class DeliveryWorker:
                 await _in_time(drain, partial(self.keeping.hold, cut_short, 0.0))
             for loop in others:
                 loop.cancel()
-        await _in_time(drain, self.reports.flush)
+        await _in_time(drain, self._report)
         await self.sinks.aclose()
 
     def assigned(self, partitions: Collection[int]) -> None:
@@ -189,6 +190,10 @@ class DeliveryWorker:
         patience = min(drain, self.limits.slow_after)
         await self.keeping.hold(await self.attempts.wait(theirs, patience))
         await self.reports.flush()
+
+    async def _report(self) -> None:
+        await self.reports.flush()
+        await self.keeping.forget()
 
     async def _keep(self) -> None:
         """What has run or waited for long goes into the schedule's keeping, and stays there until

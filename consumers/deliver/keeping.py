@@ -3,16 +3,17 @@
 Whichever way one goes there, its offset is done afterwards: no offset waits for a destination.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from event_router.consumers.deliver.attempts import Job
 from event_router.consumers.deliver.limits import DeliveryCounts
 from event_router.consumers.deliver.waiting_line import Waiting
 from event_router.consumers.health import Health
 from event_router.consumers.patience import persist
-from event_router.consumers.ports import Held, Parked, Schedule, due_since
+from event_router.consumers.ports import Held, Lease, Parked, Schedule, due_since
 from event_router.schemas.record import Record
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Keeping:
     monotonic: Callable[[], float]
     slow_after: float
     lease: float
+    _over: list[Lease] = field(default_factory=list)
+    _wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def park(self, waiting: Sequence[Waiting]) -> None:
         """Into the schedule; then the offsets are done. What is refused for want of room is owed
@@ -84,7 +87,7 @@ class Keeping:
             job.renewed = self.monotonic()
         self.mark_done(jobs)
         # These were reported while the lease was on its way: nobody else would end it.
-        await self.end_leases([job for job in jobs if job.reported])
+        self.end_leases([job for job in jobs if job.reported])
 
     def mark_done(self, jobs: Sequence[Job]) -> None:
         """The offsets of those that have one."""
@@ -92,8 +95,24 @@ class Keeping:
         for job in jobs:
             job.record = None
 
-    async def end_leases(self, jobs: Sequence[Job]) -> None:
-        """The schedule forgets those that it keeps: they were reported."""
-        leases = [job.lease for job in jobs if job.lease]
+    def end_leases(self, jobs: Sequence[Job]) -> None:
+        """The schedule is to forget those that it keeps: they were reported. Nobody waits for
+        that: without Redis attempts are reported all the same."""
+        self._over += [job.lease for job in jobs if job.lease]
+        if self._over:
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await self._wanted.wait()
+            await self.forget()
+
+    async def forget(self) -> None:
+        """On return the schedule has forgotten all whose leases were ended before. Cancelled, it
+        leaves them to the next one."""
+        self._wanted.clear()
+        leases = list(self._over)
         if leases:
             await persist("redis", lambda: self.schedule.finish(leases), self.health)
+            del self._over[: len(leases)]

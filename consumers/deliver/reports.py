@@ -79,7 +79,7 @@ class Reports:
             self.health.progress()
             self._written.set()
             self.writing = []
-            await self.keeping.end_leases(jobs)
+            self.keeping.end_leases(jobs)
 
     async def _write(self, attempts: Sequence[Attempt]) -> None:
         """One that is too large goes with less in it, or nobody would ever settle it."""

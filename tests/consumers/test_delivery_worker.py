@@ -313,6 +313,24 @@ async def test_it_stops_without_kafka_and_leaves_the_offset_undone() -> None:
     assert unfinished(world) == 1
 
 
+async def test_attempts_are_reported_while_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"))
+    await world.schedule.park([Parked(delivery("e1"), 0)])
+
+    async def away(_: Sequence[Lease]) -> None:
+        raise Unavailable("redis", "nobody answers")
+
+    monkeypatch.setattr(world.schedule, "finish", away)
+    async with working(world) as worker:
+        await until(lambda: len(attempts(world)) == 1)
+        await worker.take(await records(world, delivery("e2")))
+        await until(lambda: len(attempts(world)) == 2)
+        assert (unfinished(world), await entries(world)) == (0, 1)
+        monkeypatch.undo()
+    assert await entries(world) == 0
+
+
 async def test_nothing_more_is_claimed_while_many_attempts_wait_for_kafka() -> None:
     world = World(now_ms)
     world.directory.put(destination("d"))
