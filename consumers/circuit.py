@@ -18,13 +18,20 @@ PATIENCE_MS = 600_000
 LONGEST_RETRY_AFTER_MS = round(MAX_DOOR * 1000)
 PROBE_RATE = 10
 """Probes for each second that it was open."""
+_CREDIBLE_MS = 2 * LONGEST_RETRY_AFTER_MS
+"""Nothing is open for longer, even if clocks differ by a minute: one was set back."""
+
+
+def is_open(backoff: Backoff, now: int) -> bool:
+    """At `now` (ms)."""
+    return now < backoff.open_until <= now + _CREDIBLE_MS
 
 
 def after_failure(before: Backoff | None, now: int, retry_after: int | None) -> Backoff:
     """The state after one more failure at `now` (ms). A `retry_after` (ms) opens at once."""
-    since = before.since if before else now
+    since = min(before.since, now) if before else now
     failures = before.failures + 1 if before else 1
-    until = before.open_until if before else 0
+    until = before.open_until if before and before.open_until <= now + _CREDIBLE_MS else 0
     if failures >= FAILURES and now - since >= MINIMUM_MS and now >= until:
         until = now + _open_for(now - since)
     if retry_after is not None and retry_after > 0:

@@ -21,7 +21,7 @@ hangs, so slots go to destinations that have shown that they give them back: a d
 import math
 from dataclasses import dataclass, field
 
-from event_router.consumers.circuit import after_failure, probes
+from event_router.consumers.circuit import after_failure, is_open, probes
 from event_router.consumers.ports import Backoff
 from event_router.consumers.rates import Rates
 from event_router.schemas.delivery import DestinationKey
@@ -68,9 +68,8 @@ class Room:
         free = min(free, self.slots - self.taken)
         backoff = self.backoffs.get(key)
         if backoff is not None and backoff.open_until:
-            free = min(
-                free, self._probes(key, backoff) - running if now >= backoff.open_until else 0
-            )
+            shut = is_open(backoff, now)
+            free = min(free, 0 if shut else self._probes(key, backoff) - running)
         return max(min(free, self.rates.free(key, now)), 0)
 
     def is_alone(self, key: DestinationKey, now: int) -> bool:
@@ -80,14 +79,15 @@ class Room:
     def is_shut(self, key: DestinationKey, now: int) -> bool:
         """Whether its circuit is open: there will be no room for a while."""
         backoff = self.backoffs.get(key)
-        return backoff is not None and backoff.open_until > now
+        return backoff is not None and is_open(backoff, now)
 
     def _probes(self, key: DestinationKey, backoff: Backoff) -> int:
         """How many more may fail; at those that take long to fail a single one."""
         return probes(backoff) - self.probed.get(key, 0) if key in self.trusted else 1
 
     def _may_fail_more(self, key: DestinationKey, backoff: Backoff, now: int) -> bool:
-        return 0 < backoff.open_until <= now and self._probes(key, backoff) > 1
+        was_open = backoff.open_until > 0 and not is_open(backoff, now)
+        return was_open and self._probes(key, backoff) > 1
 
     def _trusted_share(self, key: DestinationKey, now: int) -> int:
         running = self.running.get(key, 0)
@@ -168,7 +168,7 @@ class Room:
         """Closes its circuit once that has had its time. A success before is that of an attempt
         which began before it opened, and it takes no `Retry-After` back."""
         backoff = self.backoffs.get(key)
-        if backoff is not None and backoff.open_until <= now:
+        if backoff is not None and not is_open(backoff, now):
             del self.backoffs[key]
             self.probed.pop(key, None)
 
@@ -181,7 +181,7 @@ class Room:
         self.probed.pop(key, None)
         backoff = after_failure(before, now, retry_after)
         self.backoffs[key] = backoff
-        return backoff.open_until if backoff.open_until > now else 0
+        return backoff.open_until if is_open(backoff, now) else 0
 
 
 def _count_down(counts: dict[DestinationKey, int], key: DestinationKey) -> None:

@@ -128,9 +128,8 @@ class DuePull:
         now = self.clock()
         if _is_paused(destination):
             return Claim(key, self.limits.aged_at_once, self.limits.claim_bytes)
-        backoff = self.room.backoffs.get(key)
-        if backoff is not None and backoff.open_until > now:
-            await self._shut(key, (backoff.open_until - now) / 1000)
+        if self.room.is_shut(key, now):
+            await self._shut(key, (self.room.backoffs[key].open_until - now) / 1000)
             return None
         if not self._is_worth_it(key, destination, now):
             return None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_router.consumers.circuit import after_failure, probes
+from event_router.consumers.circuit import after_failure, is_open, probes
 from event_router.consumers.ports import Backoff
 
 
@@ -48,6 +48,15 @@ def test_it_is_open_for_a_fifth_of_the_time_it_has_been_failing_within_bounds_th
     failing: int, open_for: int
 ) -> None:
     assert after_failures(0, 0, 0, 0, failing).open_until == failing + open_for
+
+
+def test_after_a_clock_was_set_back_failures_open_it_as_before() -> None:
+    opened = after_failures(*(3_600_000 + moment for moment in (0, 1, 2, 3, 5_000)))
+    assert is_open(opened, 3_605_999)
+    assert not is_open(opened, 0)
+    failing = after_failure(opened, 0, None)
+    assert failing == Backoff(6, 0, 0)
+    assert after_failure(failing, 5_000, None).open_until == 6_000
 
 
 def test_what_fails_late_while_it_is_open_does_not_prolong_it() -> None:

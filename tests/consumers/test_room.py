@@ -195,6 +195,17 @@ def test_a_success_while_it_is_open_takes_no_retry_after_back() -> None:
     assert room.free(A, until) == 1
 
 
+def test_a_clock_that_is_set_back_leaves_no_circuit_open_until_it_is_as_late_again() -> None:
+    room = Room(80)
+    for after in (0, 1, 2, 3, 5_000):
+        room.failed(A, NOW + 3_600_000 + after, None)
+    assert room.is_shut(A, NOW + 3_605_000)
+    assert not room.is_shut(A, NOW)
+    assert room.free(A, NOW) == 1
+    room.succeeded(A, NOW)
+    assert room.backoffs == {}
+
+
 def test_a_success_ends_the_row_of_failures() -> None:
     room = Room(80)
     for _ in range(4):
