@@ -141,6 +141,7 @@ class DeliveryWorker:
                 group.create_task(self.reports.run(), name="report attempts"),
                 group.create_task(self.keeping.run(), name="end leases"),
                 group.create_task(self._keep(), name="keep slow attempts"),
+                group.create_task(self._close_unused(), name="close unused sinks"),
             ]
             await stop.wait()
             for loop in starts:
@@ -205,6 +206,10 @@ class DeliveryWorker:
             self.parking.add(self.line.since_before(now - self._patience))
             kept = [*self.running, *(job for job in self.reports.unreported if job.lease)]
             await self.keeping.hold([job for job in kept if self.keeping.wants(job, now)])
+
+    async def _close_unused(self) -> None:
+        while True:
+            await asyncio.sleep(self.limits.keep_every)
             await self.sinks.close_idle()
 
     @property

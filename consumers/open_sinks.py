@@ -1,7 +1,9 @@
 """The sinks that are open: one a destination, replaced when the destination was written."""
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -10,7 +12,11 @@ from event_router.consumers.ports import BatchSink, Sink
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import Destination
 
+log = logging.getLogger(__name__)
+
 IDLE_SECONDS = 300.0
+CLOSING = 5.0
+"""Seconds for a sink to close."""
 
 
 @dataclass(slots=True)
@@ -56,11 +62,18 @@ class OpenSinks:
                 self.retired.append(self.current.pop(key))
         unused = [opened for opened in self.retired if not opened.users]
         self.retired = [opened for opened in self.retired if opened.users]
-        for opened in unused:
-            await opened.sink.aclose()
+        await _close(unused)
 
     async def aclose(self) -> None:
-        for opened in (*self.current.values(), *self.retired):
-            await opened.sink.aclose()
+        opened = [*self.current.values(), *self.retired]
         self.current.clear()
         self.retired.clear()
+        await _close(opened)
+
+
+async def _close(unused: Sequence[_Open]) -> None:
+    """Together. One that doesn't close in time, or raises, is let fall: it may be anybody's."""
+    closing = (asyncio.wait_for(one.sink.aclose(), CLOSING) for one in unused)
+    for result in await asyncio.gather(*closing, return_exceptions=True):
+        if result is not None:
+            log.warning("sink.not_closed", extra={"error": repr(result)})

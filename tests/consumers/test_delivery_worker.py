@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from event_router.consumers import open_sinks
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
 from event_router.consumers.health import Health
 from event_router.consumers.open_sinks import OpenSinks
@@ -30,7 +31,7 @@ from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.errors import Answer, Rejected, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place, Record
 from event_router.schemas.wire import delivery_message, read_outcome
-from tests.loop import World, destination, unavailable
+from tests.loop import Receiver, World, destination, unavailable
 from tests.waiting import until
 
 LIMITS = WorkerLimits(
@@ -104,6 +105,13 @@ class Batched:
 
     async def aclose(self) -> None:
         """Nothing is held open."""
+
+
+class Hanging(Receiver):
+    """A sink that never closes."""
+
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
 
 
 class Stubborn:
@@ -257,6 +265,23 @@ async def test_what_came_to_another_workers_partition_goes_to_its_own_worker() -
         assert (here.counts.delivered, there.counts.delivered) == (0, 1)
     assert world.receiver.received["d", "e1"] == 1
     assert await entries(world) == 0
+
+
+async def test_a_sink_that_does_not_close_holds_up_neither_offsets_nor_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_sinks, "CLOSING", 0.2)
+    world = World(now_ms)
+    hanging = Hanging()
+    async with asyncio.timeout(10), working(world, sink=hanging) as worker:
+        for version in ("1", "2"):
+            world.directory.put(destination("d", version=version))
+            await worker.take((await records(world, delivery(f"e{version}")))[-1:])
+            await until(lambda: unfinished(world) == 0)
+        hanging.delay = lambda: 30.0
+        await asyncio.sleep(0.02)
+        await worker.take((await records(world, delivery("e3")))[-1:])
+        await until(lambda: unfinished(world) == 0)
 
 
 async def test_a_lease_is_renewed_for_as_long_as_the_attempt_runs() -> None:
