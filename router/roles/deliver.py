@@ -3,6 +3,7 @@
 import asyncio
 
 from event_router.consumers.delivery_worker import DeliveryWorker, WorkerLimits
+from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.newer_records import NewerRecords
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
 from event_router.consumers.waiting import when
@@ -12,6 +13,7 @@ from event_router.router.clock import now_ms
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import OnGap, note_gaps
 from event_router.router.roles.role import Role
+from event_router.router.roles.stopping import stop_reading
 
 WINDOW = 40_000
 """Offsets: what a burst at one destination reads in the seconds that its first deliveries wait in
@@ -77,15 +79,17 @@ async def _work(
 ) -> None:
     """Stops in this order: nothing more is read, what runs is finished or parked, offsets are
     committed and the group is left."""
-    parked = asyncio.Event()
+    parked, late = asyncio.Event(), Interrupt()
     async with asyncio.TaskGroup() as group, subscription:
         running = group.create_task(
             worker.run(parked, role.settings.drain_timeout), name="delivery worker"
         )
-        stopper = group.create_task(when(role.stop, subscription.stop), name="stop reading")
+        stopping = stop_reading(role, subscription, late)
+        stopper = group.create_task(stopping, name="stop reading")
         parker = group.create_task(when(role.park, worker.park_everything), name="park from now on")
         async for records in subscription:
-            await newer.past(worker.take, records)
+            async with late:
+                await newer.past(worker.take, records)
         parked.set()
         await running
         stopper.cancel()

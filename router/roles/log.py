@@ -9,11 +9,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from event_router.consumers.interrupt import Interrupt
 from event_router.consumers.log_writer import LogWriter
 from event_router.consumers.newer_records import NewerRecords
 from event_router.consumers.patience import persist
 from event_router.consumers.subscription import Callbacks, Reading, Subscription
-from event_router.consumers.waiting import when
 from event_router.consumers.watermark import Partition
 from event_router.router.adapters import kafka_config
 from event_router.router.clock import now_ms
@@ -21,6 +21,7 @@ from event_router.router.hops.sweeper import Sweeper
 from event_router.router.roles.connected import connect
 from event_router.router.roles.gaps import note_gaps
 from event_router.router.roles.role import Role
+from event_router.router.roles.stopping import stop_reading
 from event_router.router.roles.sweep import open_sweep
 from event_router.router.store.log import SqlLog
 
@@ -42,7 +43,7 @@ async def run(role: Role) -> None:
     store = SqlLog(settings.log_url)
     role.closing.push_async_callback(store.aclose)
     writer = LogWriter(topics, store, role.health)
-    newer = NewerRecords(role.health)
+    newer, late = NewerRecords(role.health), Interrupt()
 
     async def revoked(partitions: frozenset[Partition]) -> None:
         newer.forget(partitions)
@@ -61,11 +62,13 @@ async def run(role: Role) -> None:
     role.lag = lambda: subscription.lag
     role.waiting = subscription.ask_lag
     async with asyncio.TaskGroup() as group, subscription:
-        stopper = group.create_task(when(role.stop, subscription.stop), name="stop reading")
+        stopping = stop_reading(role, subscription, late)
+        stopper = group.create_task(stopping, name="stop reading")
         pruner = group.create_task(_prune(role, store), name="prune the log")
         sweeping = group.create_task(sweeper.run(), name="sweep")
         async for records in subscription:
-            subscription.done(await newer.past(writer.write, records))
+            async with late:
+                subscription.done(await newer.past(writer.write, records))
         stopper.cancel()
         pruner.cancel()
         sweeping.cancel()
