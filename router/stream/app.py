@@ -149,7 +149,8 @@ async def _finish(
             log.exception("hop.failed", extra={"topic": topic, "records": len(records)})
             health.fault(name, f"raises {mistake!r}: see the log")
         else:
-            consumer.finished(done)
+            if done:
+                consumer.finished(done)
             health.up(name)
             health.mended(name)
             return
