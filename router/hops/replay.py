@@ -3,6 +3,7 @@ a new round. Claimed in the log → sent → marked there, so that replaying it 
 the same time neither; and after a crash in between it is sent again as the same round.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from event_router.schemas.errors import TooLarge
 from event_router.schemas.record import Message
 from event_router.schemas.topics import Topics
 from event_router.schemas.wire import delivery_message
+
+log = logging.getLogger(__name__)
 
 PAGE = 100
 CLAIM = 60.0
@@ -44,36 +47,47 @@ class Replay:
         """Up to `most` of those that match and haven't been replayed, the oldest first. What died
         after the call began is left out: what dies again at once would be replayed for ever.
 
-        What was counted is in Kafka on return. Those that somebody else replays now are left out.
-        Raises TooLarge, and Unavailable: then some may have entered without being marked, and
-        replaying them again may deliver twice, as the same round.
+        What was counted is in Kafka on return. Those that somebody else replays now are left out,
+        and so are those that are too large; when there are no others that raises TooLarge. Raises
+        Unavailable: then some may have entered without being marked, and replaying them again may
+        deliver twice, as the same round.
         """
         now = self.clock()
         known = wanted.time.lte
         time = msgspec.structs.replace(wanted.time, lte=now if known is None else min(now, known))
         unreplayed = msgspec.structs.replace(wanted, replayed=False, time=time)
         replayed, after = 0, None
+        refusals: list[TooLarge] = []
         while replayed < most:
             paging = Paging(min(PAGE, most - replayed), descending=False, next=after)
             page = await self.log.dead(unreplayed, paging)
-            replayed += await self._replay(page.models)
+            sent, refused = await self._replay(page.models)
+            replayed += sent
+            refusals += refused
             after = page.next
             if after is None:
-                return Replayed(replayed, more=False)
-        return Replayed(replayed, more=True)
+                break
+        if refusals and not replayed:
+            raise refusals[0]
+        return Replayed(replayed, more=after is not None)
 
-    async def _replay(self, found: Sequence[LoggedDead]) -> int:
+    async def _replay(self, found: Sequence[LoggedDead]) -> tuple[int, list[TooLarge]]:
+        """How many were sent; and why others weren't, which stay as they are."""
         records = {one.key: await self.log.dead_record(*one.key) for one in found}
         rounds = {key: await self._next_round(dead) for key, dead in records.items()}
         now = self.clock()
         mine = await self.log.claim_replays(rounds, now, now + round(CLAIM * 1000))
         try:
-            await self._send({key: records[key] for key in mine}, mine)
+            refused = await self._send({key: records[key] for key in mine}, mine)
         except BaseException:
             await self.log.release_replays(list(mine))
             raise
-        await self.log.mark_replayed(list(mine), self.clock())
-        return len(mine)
+        sent = [key for key in mine if key not in refused]
+        await self.log.mark_replayed(sent, self.clock())
+        if refused:
+            log.warning("replay.too_large", extra={"records": len(refused)})
+            await self.log.release_replays(list(refused))
+        return len(sent), list(refused.values())
 
     async def _next_round(self, dead: Dead | None) -> int:
         head = dead.head.delivery if dead else None
@@ -84,16 +98,22 @@ class Replay:
 
     async def _send(
         self, records: Mapping[DeadKey, Dead | None], rounds: Mapping[DeadKey, int]
-    ) -> None:
+    ) -> dict[DeadKey, TooLarge]:
+        """Those that are too large; the others are in Kafka on return."""
         # By what it becomes: several rounds of a delivery that died become one new round.
-        messages = {
-            _identity(key, dead): self._message(dead, rounds[key])
-            for key, dead in records.items()
-            if dead is not None and not _is_note(dead)
+        identities: dict[DeadKey, object] = {}
+        messages: dict[object, Message] = {}
+        for key, dead in records.items():
+            if dead is not None and not _is_note(dead):
+                identity = identities[key] = _identity(key, dead)
+                messages[identity] = self._message(dead, rounds[key])
+        sent = await self.producer.send(list(messages.values()), self.deadline)
+        results = dict(zip(messages, sent, strict=True))
+        return {
+            key: result
+            for key, identity in identities.items()
+            if isinstance(result := results[identity], TooLarge)
         }
-        for sent in await self.producer.send(list(messages.values()), self.deadline):
-            if isinstance(sent, TooLarge):
-                raise sent
 
     def _message(self, dead: Dead, round_: int) -> Message:
         head = dead.head

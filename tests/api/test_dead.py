@@ -109,6 +109,16 @@ async def test_a_replay_that_kafka_did_not_take_is_not_marked(world: World) -> N
     assert await replay(world, all=True) == {"replayed": 2, "more": False}
 
 
+async def test_what_is_too_large_to_enter_again_holds_up_no_other(world: World) -> None:
+    world.broker.max_message_bytes = 2
+    assert await replay(world, all=True) == {"replayed": 1, "more": False}
+    assert len(world.broker.records(world.topics.events)) == 1
+    assert (await world.client.post("dead/replay", json={"all": True})).status_code == 413
+    world.broker.max_message_bytes = 1 << 20
+    assert await replay(world, all=True) == {"replayed": 1, "more": False}
+    assert (len(sent(world)), len(world.broker.records(world.topics.events))) == (1, 1)
+
+
 async def test_what_only_notes_a_gap_is_marked_and_not_sent(world: World) -> None:
     place = Place(world.topics.attempts, 1, 7, START)
     note = Dead(DeadHead("offset_out_of_range", "7 to 9 were gone", place, (), START), None, None)
