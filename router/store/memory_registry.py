@@ -108,6 +108,7 @@ class MemoryRegistry:
     async def disable_unless_changed_since(self, key: DestinationKey, at: int, reason: str) -> bool:  # noqa: ARG002  nobody reads this registry's log
         found = await self.destination(key)
         if found is None or found.disabled_at is not None or found.updated_at >= at:
+            await self._versions.set(key.tenant)
             return False
         await self._put(self._switched(found, disabled=True))
         return True

@@ -117,7 +117,8 @@ class Registry(Protocol):
 
     async def disable_unless_changed_since(self, key: DestinationKey, at: int, reason: str) -> bool:
         """Disabled, unless it was written at `at` (ms) or after: then an attempt that began at
-        `at` says nothing of it as it is now. True when it was disabled by this call."""
+        `at` says nothing of it as it is now. True when it was disabled by this call. The token is
+        set in any case: who repeats a call that raised finds nothing to change."""
         ...
 
     async def aclose(self) -> None: ...

@@ -105,8 +105,9 @@ class SqlRegistry:
     async def disable_unless_changed_since(self, key: DestinationKey, at: int, reason: str) -> bool:
         work = partial(statements.disable_unless_changed_since, key, at, self._clock())
         disabled = await self._database.write(work)
+        # Whether by this call or by one before, which couldn't set the token.
+        await self._versions.set(key.tenant)
         if disabled:
-            await self._versions.set(key.tenant)
             named = {"tenant": key.tenant, "destination": key.destination, "reason": reason}
             log.warning("registry.disabled", extra=named)
         return disabled

@@ -19,7 +19,7 @@ from event_router.router.store.registry import SqlRegistry
 from event_router.router.store.secrets import Secrets
 from event_router.schemas.delivery import DestinationKey
 from event_router.schemas.destination import RetryOverride
-from event_router.schemas.errors import InvalidValue
+from event_router.schemas.errors import InvalidValue, Unavailable
 from tests.store.tokens import Tokens
 
 KEY = DestinationKey("acme", "orders")
@@ -219,6 +219,20 @@ async def test_an_attempt_disables_only_what_was_not_changed_since(
     found = await registry.destination(KEY)
     assert found is not None
     assert (found.disabled_at, found.updated_at) == (2_000, 2_000)
+
+
+async def test_disabling_that_could_not_set_the_token_sets_it_when_it_is_repeated(
+    registry: Registry, tokens: Tokens
+) -> None:
+    await registry.upsert_tenant("acme", None)
+    await registry.create(KEY, HOOK)
+    before = tokens.tokens["acme"]
+    tokens.down = True
+    with pytest.raises(Unavailable):
+        await registry.disable_unless_changed_since(KEY, 1 << 50, "gone")
+    tokens.down = False
+    assert not await registry.disable_unless_changed_since(KEY, 1 << 50, "gone")
+    assert tokens.tokens["acme"] != before
 
 
 async def test_every_write_leaves_a_new_token(registry: Registry, tokens: Tokens) -> None:
