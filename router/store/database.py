@@ -22,7 +22,15 @@ from event_router.schemas.errors import InvalidValue, Unavailable
 T = TypeVar("T")
 
 LOCK_WAIT = 30.0
-CONNECT_WAIT = 5
+_NOTICING = {
+    "connect_timeout": 5,
+    # Seconds, but for the last (ms): a server whose machine has vanished says nothing, and TCP by
+    # itself gives it up after a quarter of an hour, while all threads wait.
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 # FULL: Redis may lose its last second with the power, so what Kafka was told is logged must be on
 # the disk. It costs an fsync a batch, not CPU. The WAL may grow to 16 MB before it is copied back:
 # small batches write the same pages again and again.
@@ -55,8 +63,8 @@ def make_engine(text: str, connections: int = 4) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
             return _sqlite_engine(url, sizes)
-        wait = {"connect_timeout": CONNECT_WAIT}
-        return create_engine(url, pool_pre_ping=True, connect_args=wait, **sizes)
+        ours = {name: value for name, value in _NOTICING.items() if name not in url.query}
+        return create_engine(url, pool_pre_ping=True, connect_args=ours, **sizes)
     except (NoSuchModuleError, ArgumentError) as error:
         raise InvalidValue("database", url.drivername, _SUPPORTED) from error
 
