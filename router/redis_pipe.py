@@ -82,11 +82,24 @@ class _Expected:
         return True
 
 
+class _Errors:
+    """Makes the error replies of a connection. A server that has become a replica keeps its
+    connections, and would refuse writes for ever: by now, or soon, its address leads to another."""
+
+    of_a_replica = False
+
+    def __call__(self, why: str) -> ErrorReply:
+        if why.startswith("READONLY"):
+            self.of_a_replica = True
+        return ErrorReply(why)
+
+
 class _Connection(asyncio.Protocol):
     """Gives each reply to the request whose turn it is."""
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=ErrorReply)
+        self._errors = _Errors()
+        self._reader = hiredis.Reader(replyError=self._errors)
         self._expected: deque[_Expected] = deque()
         self._transport: GatheredTransport | None = None
 
@@ -119,6 +132,8 @@ class _Connection(asyncio.Protocol):
                     self._expected.popleft()
         except (hiredis.ProtocolError, IndexError):
             self.abort()  # not Redis, or out of step: nothing after this can be trusted
+        if self._errors.of_a_replica:
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -132,6 +132,22 @@ async def test_a_server_that_hangs_is_unavailable_in_time(faulty_redis: services
         assert await pipe.call("PING") == b"PONG"
 
 
+async def test_a_server_that_has_become_a_replica_is_connected_to_anew() -> None:
+    refusal = b"-READONLY You can't write against a read only replica.\r\n"
+    answers = [[b"+OK\r\n", refusal], [b"+OK\r\n", b"+OK\r\n"]]
+
+    async def fail_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for each in answers.pop(0):
+            await reader.read(1 << 16)
+            writer.write(each)
+        await reader.read()
+
+    async with serving(fail_over) as url, opened(url) as pipe:
+        with pytest.raises(Unavailable, match="READONLY"):
+            await pipe.call("SET", "k", 1)
+        assert await pipe.call("SET", "k", 1) == b"OK"
+
+
 async def test_what_does_not_speak_redis_is_unavailable() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
