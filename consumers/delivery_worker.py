@@ -140,6 +140,7 @@ class DeliveryWorker:
                 group.create_task(self.parking.run(), name="park what has no room"),
                 group.create_task(self.reports.run(), name="report attempts"),
                 group.create_task(self.keeping.run(), name="end leases"),
+                group.create_task(self._watch(), name="watch what takes long"),
                 group.create_task(self._keep(), name="keep slow attempts"),
                 group.create_task(self._close_unused(), name="close unused sinks"),
             ]
@@ -196,14 +197,20 @@ class DeliveryWorker:
         await self.reports.flush()
         await self.keeping.forget()
 
+    async def _watch(self) -> None:
+        """What runs for long tells against its destination, and what has waited for long is parked;
+        whether Redis answers or not."""
+        while True:
+            await asyncio.sleep(self.limits.keep_every)
+            self.attempts.mark_slow(round(self.limits.drags_after / self.limits.keep_every))
+            self.parking.add(self.line.since_before(self.monotonic() - self._patience))
+
     async def _keep(self) -> None:
-        """What has run or waited for long goes into the schedule's keeping, and stays there until
-        it was reported, however long Kafka takes."""
+        """What has run for long goes into the schedule's keeping, and stays there until it was
+        reported, however long Kafka takes."""
         while True:
             await asyncio.sleep(self.limits.keep_every)
             now = self.monotonic()
-            self.attempts.mark_slow(round(self.limits.drags_after / self.limits.keep_every))
-            self.parking.add(self.line.since_before(now - self._patience))
             kept = [*self.running, *(job for job in self.reports.unreported if job.lease)]
             await self.keeping.hold([job for job in kept if self.keeping.wants(job, now)])
 

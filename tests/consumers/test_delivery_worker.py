@@ -30,7 +30,7 @@ from event_router.schemas.attempt import Attempt, AttemptHead
 from event_router.schemas.delivery import Delivery, DeliveryHead
 from event_router.schemas.errors import Answer, Rejected, TooLarge, Unavailable
 from event_router.schemas.record import Message, Place, Record
-from event_router.schemas.wire import delivery_message, read_outcome
+from event_router.schemas.wire import delivery_message, read_delivery, read_outcome
 from tests.loop import Receiver, World, destination, unavailable
 from tests.waiting import until
 
@@ -213,6 +213,11 @@ async def records(world: World, *deliveries: Delivery) -> list[Record]:
     return world.broker.records(world.topics.deliveries)
 
 
+async def records_of(world: World, one: Delivery) -> list[Record]:
+    """Its own only."""
+    return [each for each in await records(world, one) if read_delivery(each).head == one.head]
+
+
 def attempts(world: World) -> list[AttemptHead]:
     outcomes = map(read_outcome, world.broker.records(world.topics.attempts))
     return [outcome.head for outcome in outcomes if isinstance(outcome, Attempt)]
@@ -276,11 +281,11 @@ async def test_a_sink_that_does_not_close_holds_up_neither_offsets_nor_the_stop(
     async with asyncio.timeout(10), working(world, sink=hanging) as worker:
         for version in ("1", "2"):
             world.directory.put(destination("d", version=version))
-            await worker.take((await records(world, delivery(f"e{version}")))[-1:])
+            await worker.take(await records_of(world, delivery(f"e{version}")))
             await until(lambda: unfinished(world) == 0)
         hanging.delay = lambda: 30.0
         await asyncio.sleep(0.02)
-        await worker.take((await records(world, delivery("e3")))[-1:])
+        await worker.take(await records_of(world, delivery("e3")))
         await until(lambda: unfinished(world) == 0)
 
 
@@ -354,6 +359,27 @@ async def test_attempts_are_reported_while_redis_is_away(monkeypatch: pytest.Mon
         assert (unfinished(world), await entries(world)) == (0, 1)
         monkeypatch.undo()
     assert await entries(world) == 0
+
+
+async def test_who_is_slow_is_seen_to_be_so_while_redis_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(now_ms)
+    world.directory.put(destination("d"), destination("other"))
+
+    async def away(_: Sequence[Held], seconds: float) -> list[Lease | None]:
+        raise Unavailable("redis", "nobody answers")
+
+    async with working(world, replace(LIMITS, drags_after=0.05)) as worker:
+        await worker.take(await records(world, delivery("e1"), delivery("e2", to="other")))
+        await until(lambda: len(worker.room.trusted) == 2)
+        monkeypatch.setattr(world.schedule, "hold", away)
+        world.receiver.delay = lambda: 30.0
+        await worker.take(await records_of(world, delivery("e3")))
+        await until(lambda: len(worker.room.trusted) == 1)
+        await asyncio.sleep(0.2)
+        await worker.take(await records_of(world, delivery("e4", to="other")))
+        await until(lambda: not worker.room.trusted)
 
 
 async def test_nothing_more_is_claimed_while_many_attempts_wait_for_kafka() -> None:
