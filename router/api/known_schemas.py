@@ -4,9 +4,10 @@ What is found against them is gathered and written once a second at most: a prod
 about every event must not cost a write each.
 """
 
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,9 @@ import msgspec
 from event_router.router.store.ports import Registry
 from event_router.router.store.schema_ports import Found
 from event_router.schemas.columns import EventSchema, Violation
+from event_router.schemas.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 FRESH = 2.0
 PAUSE = 1.0
@@ -60,26 +64,38 @@ class KnownSchemas:
         """`now` in ms."""
         if not violations:
             return
-        of_topic = self._found.setdefault((tenant, topic), {})
-        for one in violations:
-            key = (one.field, one.kind)
-            new = Found(*key, 1, event, one.desc, now, now)
-            before = of_topic.get(key)
-            of_topic[key] = new if before is None else _added(before, new)
+        found = [Found(one.field, one.kind, 1, event, one.desc, now, now) for one in violations]
+        self._gather(tenant, topic, found)
         if self._monotonic() - self._written >= PAUSE:
             await self.flush()
 
     async def flush(self) -> None:
-        """What was found is in the registry on return."""
+        """What was found is in the registry on return, or waits for it: the event that it was
+        found in is published, and whoever sent it mustn't be told otherwise."""
         found, self._found = self._found, {}
         self._written = self._monotonic()
+        while found:
+            (tenant, topic), by_kind = found.popitem()
+            try:
+                await self._registry.schemas.record(tenant, topic, list(by_kind.values()))
+            except Unavailable as trouble:
+                log.warning("violations.not_recorded", extra={"why": str(trouble)})
+                found[tenant, topic] = by_kind
+                break
         for (tenant, topic), by_kind in found.items():
-            await self._registry.schemas.record(tenant, topic, list(by_kind.values()))
+            self._gather(tenant, topic, by_kind.values())
+
+    def _gather(self, tenant: str, topic: str, found: Iterable[Found]) -> None:
+        of_topic = self._found.setdefault((tenant, topic), {})
+        for one in found:
+            before = of_topic.get((one.field, one.kind))
+            of_topic[one.field, one.kind] = one if before is None else _added(before, one)
 
 
-def _added(before: Found, new: Found) -> Found:
-    count = before.count + new.count
-    return msgspec.structs.replace(new, count=count, first_at=before.first_at)
+def _added(one: Found, other: Found) -> Found:
+    count, first = one.count + other.count, min(one.first_at, other.first_at)
+    last = max(other, one, key=lambda found: found.last_at)
+    return msgspec.structs.replace(last, count=count, first_at=first)
 
 
 _NOBODY = Known(exists=False, schemas={})

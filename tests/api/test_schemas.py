@@ -1,3 +1,6 @@
+import pytest
+
+from event_router.schemas.errors import Unavailable
 from tests.api.world import World
 
 COLUMNS = [
@@ -80,3 +83,24 @@ async def test_what_was_found_against_a_schema_is_shown(world: World) -> None:
     assert shown[0]["detail"] == "-2 is less than 0"
     answer = await world.client.get("tenants/acme/schemas/other/violations")
     assert answer.status_code == 404
+
+
+async def test_an_event_is_accepted_though_what_is_wrong_with_it_cannot_be_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.tenant()
+    await world.client.put(SCHEMA, json={"columns": COLUMNS})
+    schemas = world.registry.schemas
+    record = schemas.record
+
+    async def away(*_: object) -> None:
+        raise Unavailable("database", "nobody answers")
+
+    monkeypatch.setattr(schemas, "record", away)
+    events = "http://router/v2/events/org:acme:orders/ingest/event"
+    event = {"amount": -1, "currency": "EUR"}
+    answer = await world.client.post(events, json={"event": event, "event_id": "e1"})
+    assert answer.status_code == 202, answer.text
+    monkeypatch.setattr(schemas, "record", record)
+    [shown] = (await world.client.get(f"{SCHEMA}/violations")).json()["models"]
+    assert (shown["field"], shown["count"], shown["event_id"]) == ("amount", 1, "e1")
