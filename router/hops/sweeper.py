@@ -78,15 +78,14 @@ class Sweeper:
             intact_for = 0.0
             detail = "Redis is new, or lost what it held: sweeping at once"
             log.warning("schedule.unmarked", extra={"detail": detail})
-        now = self.clock()
+        now, every = self.clock(), round(self.pace.every * 1000)
         # The schedule knows since when: whoever sweeps hurries, were it to begin only now.
-        hurry = intact_for < self.pace.hurry
-        if hurry or now >= self._next:
+        hurry = 0 <= intact_for < self.pace.hurry
+        if hurry or not 0 < self._next - now <= every:  # a clock may be set back
             grace = 0 if hurry else round(self.pace.grace * 1000)
             parked = await self.sweep(now - grace, hurry=hurry)
             # What was parked made place at the front: there may be more.
-            rest = 0 if parked else round(self.pace.every * 1000)
-            self._next = self.clock() + rest
+            self._next = self.clock() + (0 if parked else every)
 
 
 def _end_of(task: "asyncio.Task[None]") -> str:

@@ -504,6 +504,21 @@ async def test_whoever_sweeps_after_a_loss_hurries_even_when_another_one_had_not
     assert not await _first_pass(schedule)
 
 
+async def test_clocks_that_are_set_back_neither_keep_it_from_sweeping_nor_make_it_hurry() -> None:
+    clock, redis = [10_000_000], [0]
+    schedule = MemorySchedule(Topics(), Bounds(1 << 20, 1 << 20), clock=lambda: redis[0])
+    await schedule.mark()
+    redis[0] = -3_600_000
+    passes: Any = _Passes(schedule)
+    sweeper = Sweeper(passes, lambda: clock[0])
+    await sweeper._once()
+    await sweeper._once()
+    assert passes.hurried == [False]
+    clock[0] -= 3_600_000
+    await sweeper._once()
+    assert passes.hurried == [False, False]
+
+
 async def test_a_turn_is_kept_during_a_long_look_and_lapses_with_its_process() -> None:
     now = [0]
     schedule = MemorySchedule(Topics(), Bounds(1 << 20, 1 << 20), clock=lambda: now[0])
