@@ -1,8 +1,10 @@
 """One connection to a queue or topic of Azure Service Bus, and what the library's errors mean."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from event_router.consumers.addresses import Resolver
@@ -21,6 +23,9 @@ _IDLE = 60.0
 """Seconds after which a connection isn't trusted any more: the service closes what is silent."""
 
 _CLOSING = 1.0
+_HUNG_UP = "Server unexpectedly closed connection"
+"""The library's word for it, in an OSError without a number."""
+
 _CODES = {
     "ServiceBusAuthenticationError": "authentication_failed",
     "ServiceBusAuthorizationError": "permission_denied",
@@ -49,18 +54,32 @@ class _Open(NamedTuple):
     sender: "ServiceBusSender"
 
 
+@dataclass
+class Breaks:
+    """When one of a destination's connections broke last: what was used before is probably broken,
+    too, which shows only when it is used."""
+
+    last: float = -math.inf
+
+
 class Connection:
-    """Opened by the first question, and again after it broke or was silent for a while. The library
-    takes one call at a time on each."""
+    """Opened by the first question, and again after one broke or was silent for a while. The
+    library takes one call at a time on each."""
 
     def __init__(
-        self, connection_string: str, name: str, resolver: Resolver, troubles: Troubles
+        self,
+        connection_string: str,
+        name: str,
+        resolver: Resolver,
+        troubles: Troubles,
+        breaks: Breaks,
     ) -> None:
         self._connection_string = connection_string
         self._namespace = namespace_of(connection_string)
         self._name = name
         self._resolver = resolver
         self._troubles = troubles
+        self._breaks = breaks
         self._open: _Open | None = None
         self._used = 0.0
 
@@ -75,11 +94,13 @@ class Connection:
         except Exception as error:
             trouble = self._trouble(_closed(link) or error)
             await self.aclose()
+            if trouble.code == "connection_reset":
+                self._breaks.last = _now()
             raise trouble from error
         except BaseException:
             await self.aclose()
             raise
-        self._used = asyncio.get_running_loop().time()
+        self._used = _now()
         return answer
 
     async def aclose(self) -> None:
@@ -91,7 +112,7 @@ class Connection:
                     await opened.client.close()
 
     async def _opened(self) -> "ServiceBusSender":
-        if asyncio.get_running_loop().time() - self._used > _IDLE:
+        if self._used < max(self._breaks.last, _now() - _IDLE):
             await self.aclose()
         if self._open is None:
             self._open = await self._connected()
@@ -123,17 +144,33 @@ class Connection:
             if isinstance(cause, Unavailable):
                 return cause
             if isinstance(cause, OSError):
-                return self._troubles.of_network(cause)
+                return self._of_network(cause)
         kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
         condition = _text(getattr(error, "condition", ""))
         if "MessageSizeExceededError" in kinds or condition == _TOO_LARGE:
             return self._troubles.too_large(error)
         if "AuthenticationException" in kinds:
-            return self._troubles.unavailable("authentication_failed", error)
+            return self._troubles.unavailable("authentication_failed", _refusal(causes))
         if condition in _CONDITIONS:
             return self._troubles.unavailable(_CONDITIONS[condition], error)
         code = next((code for kind, code in _CODES.items() if kind in kinds), "request_refused")
         return self._troubles.unavailable(code, error)
+
+    def _of_network(self, error: OSError) -> Unavailable:
+        if str(error) == _HUNG_UP:
+            return self._troubles.unavailable("connection_reset", error)
+        return self._troubles.of_network(error)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _refusal(causes: Sequence[BaseException]) -> str:
+    """What the service says of a token: the library's own error keeps it to itself."""
+    said = (getattr(cause, "status_description", None) for cause in causes)
+    told = next((_text(text) for text in said if text), causes[0])
+    return f"check name and key of the connection string: {told}"
 
 
 def _link(sender: "ServiceBusSender") -> Any:

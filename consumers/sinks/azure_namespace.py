@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 SECURE_PORT, EMULATOR_PORT = 5671, 5672
 _ENDPOINT = re.compile(r"(?:^|;)Endpoint=sb://([A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?(?:;|$)")
 _EMULATOR = re.compile(r"(?:^|;)UseDevelopmentEmulator=true(?:;|$)")
+_KEY_NAME, _KEY, _SIGNATURE = "sharedaccesskeyname", "sharedaccesskey", "sharedaccesssignature"
 
 
 class Namespace(NamedTuple):
@@ -26,9 +27,30 @@ def namespace_of(connection_string: str) -> Namespace:
 
 
 def checked(text: str) -> str:
+    """A connection string that the library will take, too."""
     if _ENDPOINT.search(text) is None:
         raise ValueError("a connection string, which has Endpoint=sb://…")
+    parts = _parts(text)
+    if not all(parts.values()):
+        raise ValueError("a connection string: Name=value, separated by semicolons")
+    if bool(parts.get(_KEY_NAME)) != bool(parts.get(_KEY)):
+        raise ValueError("a connection string with SharedAccessKeyName and SharedAccessKey")
+    if bool(parts.get(_KEY)) == bool(parts.get(_SIGNATURE)):
+        raise ValueError(
+            "a connection string with SharedAccessKeyName and SharedAccessKey, "
+            "or else with SharedAccessSignature"
+        )
     return text
+
+
+def entity_of(connection_string: str) -> str | None:
+    """The only queue or topic that it is for."""
+    return _parts(connection_string).get("entitypath")
+
+
+def _parts(connection_string: str) -> dict[str, str]:
+    parts = (part.partition("=") for part in connection_string.strip().rstrip(";").split(";"))
+    return {name.lower(): value for name, _, value in parts}
 
 
 class _Named(ssl.SSLContext):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 from pydantic import AfterValidator, BaseModel, Field
 
 from event_router.consumers.ports import Batch, Result
-from event_router.consumers.sinks.azure_connection import Connection
-from event_router.consumers.sinks.azure_namespace import checked
+from event_router.consumers.sinks.azure_connection import Breaks, Connection
+from event_router.consumers.sinks.azure_namespace import checked, entity_of
 from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Needs, Secret, Shown, Text
 from event_router.consumers.sinks.kinds import SinkResources
@@ -19,7 +19,7 @@ from event_router.consumers.sinks.metadata import merged_metadata
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer, TooLarge, Unavailable
+from event_router.schemas.errors import Answer, InvalidValue, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
@@ -75,14 +75,23 @@ class AzureServiceBus(Batched):
         self._destination = destination
         self._timeout = resources.timeout
         self._troubles = Troubles(credentials)
+        string, breaks = credentials.connection_string, Breaks()
         self._connections = [
-            Connection(
-                credentials.connection_string, config.name, resources.resolver, self._troubles
-            )
+            Connection(string, config.name, resources.resolver, self._troubles, breaks)
             for _ in range(MOST_CONNECTIONS)
         ]
         self._unused = list(self._connections)
         self._most = asyncio.Semaphore(MOST_CONNECTIONS)
+
+    @staticmethod
+    def check_together(
+        config: AzureServiceBusConfig, credentials: AzureServiceBusCredentials
+    ) -> None:
+        """A connection string may be for one queue or topic only."""
+        entity = entity_of(credentials.connection_string)
+        if entity not in (None, config.name):
+            expected = f"{entity!r}, the EntityPath of the connection string"
+            raise InvalidValue("config.name", config.name, expected)
 
     @staticmethod
     def shown(config: AzureServiceBusConfig) -> Shown:

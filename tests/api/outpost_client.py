@@ -21,6 +21,7 @@ MANAGED = {"configuration", "operator_events"}
 AWS = {"key": "AKIA-a-long-key", "secret": "a-long-secret"}
 HEX = "0123456789abcdef0123456789abcdef"
 NAME = {"username": "somebody", "password": "a-long-password"}
+SERVICE_BUS = "Endpoint=sb://x.example.com/;SharedAccessKeyName=a;SharedAccessKey=x"
 DESTINATIONS: dict[str, dict[str, Any]] = {
     "webhook": {"config": {"url": "https://example.com/", "custom_headers": '{"x-a":"b"}'}},
     "hookdeck": {"credentials": {"token": "c3JjXzE6YS1zaWduaW5nLWtleQ=="}},
@@ -30,7 +31,7 @@ DESTINATIONS: dict[str, dict[str, Any]] = {
     "aws_eventbridge": {"config": {"region": "eu-west-1"}, "credentials": AWS},
     "azure_servicebus": {
         "config": {"name": "q"},
-        "credentials": {"connection_string": "Endpoint=sb://x.example.com/;SharedAccessKey=x"},
+        "credentials": {"connection_string": SERVICE_BUS},
     },
     "gcp_pubsub": {
         "config": {"project_id": "p", "topic": "t"},

@@ -10,6 +10,7 @@ from tests.api.world import World, destination_body
 AWS = {"key": "AKIA-a-long-key", "secret": "a-long-secret"}
 HEX = "0123456789abcdef0123456789abcdef"
 NAME_AND_PASSWORD = {"username": "somebody-long", "password": "a-long-password"}
+SERVICE_BUS = "Endpoint=sb://x.example.com/;SharedAccessKeyName=a;SharedAccessKey=b"
 EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "webhook": ({"url": "https://example.com/"}, {}, "https://example.com/"),
     "hookdeck": ({}, {"token": "c3JjXzE6YS1zaWduaW5nLWtleQ=="}, "Hookdeck"),
@@ -23,7 +24,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "aws_eventbridge": ({"region": "eu-west-1"}, AWS, "default in eu-west-1"),
     "azure_servicebus": (
         {"name": "queue"},
-        {"connection_string": "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=a"},
+        {"connection_string": SERVICE_BUS},
         "queue",
     ),
     "gcp_pubsub": (

@@ -22,7 +22,7 @@ from event_router.consumers.testing import (
     silent_port,
 )
 from event_router.consumers.testing.network import CONNECTS
-from event_router.schemas.errors import Answer, TooLarge, Unavailable
+from event_router.schemas.errors import Answer, InvalidValue, TooLarge, Unavailable
 from tests import services
 from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.servicebus import LARGEST
@@ -109,18 +109,72 @@ class TestServiceBus(SilenceContract, BatchContract):
             yield case
 
 
-async def code_of(name: str, connection_string: str) -> str:
+async def delivered_to(name: str, connection_string: str) -> Answer:
     destination = a_destination(
         "azure_servicebus", {"name": name}, {"connection_string": connection_string}
     )
     async with local_resources() as resources:
         sink = load_sinks().open(destination, resources)
         try:
-            return (await sink.deliver(a_delivery())).code
-        except Unavailable as trouble:
-            return trouble.code
+            return await sink.deliver(a_delivery())
         finally:
             await sink.aclose()
+
+
+async def code_of(name: str, connection_string: str) -> str:
+    try:
+        return (await delivered_to(name, connection_string)).code
+    except Unavailable as trouble:
+        return trouble.code
+
+
+WHOLE = "Endpoint=sb://n.example.com/;SharedAccessKeyName=send;SharedAccessKey=a2V5b2ZvdXJz"
+
+
+def checked(text: str, name: str = "q") -> None:
+    load_sinks().check("azure_servicebus", {"name": name}, {"connection_string": text})
+
+
+@pytest.mark.parametrize(
+    ("without", "expected"),
+    [
+        ("Endpoint=", "Endpoint=sb://"),
+        ("SharedAccessKey=", "SharedAccessKeyName and SharedAccessKey"),
+        ("SharedAccessKeyName=", "SharedAccessKeyName and SharedAccessKey"),
+        ("SharedAccessKey", "SharedAccessSignature"),
+    ],
+)
+def test_a_connection_string_that_lacks_something_is_refused_by_name(
+    without: str, expected: str
+) -> None:
+    checked(WHOLE)
+    parts = [part for part in WHOLE.split(";") if not part.startswith(without)]
+    with pytest.raises(InvalidValue, match=expected) as caught:
+        checked(";".join(parts))
+    assert caught.value.field == "credentials.connection_string"
+    assert "a2V5" not in str(caught.value)
+
+
+def test_a_signature_stands_for_the_key_and_not_beside_it() -> None:
+    signature = "SharedAccessSignature=SharedAccessSignature sr=a&sig=b&se=1&skn=c"
+    checked(f"Endpoint=sb://n.example.com/;{signature}")
+    with pytest.raises(InvalidValue, match="or else with SharedAccessSignature"):
+        checked(f"{WHOLE};{signature}")
+
+
+def test_a_connection_string_for_one_queue_is_for_no_other() -> None:
+    checked(f"{WHOLE};EntityPath=orders;", "orders")
+    with pytest.raises(InvalidValue, match="'orders', the EntityPath") as caught:
+        checked(f"{WHOLE};EntityPath=orders", "other")
+    assert caught.value.field == "config.name"
+
+
+async def test_of_a_wrong_key_people_read_what_the_service_says(
+    service_bus: services.ServiceBus,
+) -> None:
+    given = service_bus.connection_string(key="YS13cm9uZy1ndWVzcw==")
+    with pytest.raises(Unavailable, match=r"^authentication_failed: check .* InvalidSignature"):
+        await delivered_to("any", given)
 
 
 async def test_an_emulator_is_spoken_to_without_tls(
