@@ -12,12 +12,13 @@ import base64
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from event_router.consumers.ports import Batch, Result
 from event_router.consumers.sinks.batched import Batched
@@ -30,6 +31,7 @@ from event_router.schemas.destination import Destination
 from event_router.schemas.errors import Answer, Unavailable
 
 _PATH = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
+_NUMBERED = re.compile(r"\.[0-9]+\Z")
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _CODES = {
@@ -44,6 +46,11 @@ _CODES = {
     errno.ENOSPC: "throttled",
     errno.EDQUOT: "throttled",
     errno.EFBIG: "throttled",
+}
+_IN_THE_WAY = {
+    errno.EEXIST: "what would have to be a directory is a file, perhaps another destination's",
+    errno.ENOTDIR: "what would have to be a directory is a file, perhaps another destination's",
+    errno.EISDIR: "it is a directory, perhaps with files of other destinations",
 }
 
 
@@ -62,6 +69,14 @@ class FileConfig(Fields):
     keep: int = Field(
         10, ge=1, le=1000, title="Full files", description="How many are kept besides it."
     )
+
+    @field_validator("path")
+    @classmethod
+    def _no_name_of_a_full_file(cls, path: str) -> str:
+        """Or another destination's would take its place when it is full."""
+        if any(map(_NUMBERED.search, path.split("/"))):
+            raise ValueError("a path without a name that ends in a dot and a number, as in NAME.1")
+        return path
 
 
 class File(Batched):
@@ -130,8 +145,10 @@ class File(Batched):
             os.close(file)
 
     def _trouble(self, error: OSError) -> Unavailable:
-        code = _CODES.get(error.errno or 0, "service_unavailable")
-        return self._troubles.unavailable(code, error.strerror or error)
+        number = error.errno or 0
+        code = _CODES.get(number, "service_unavailable")
+        why = _IN_THE_WAY.get(number) or error.strerror or error
+        return self._troubles.unavailable(code, f"{self._config.path}: {why}")
 
 
 def _folder_of(tenant: str) -> str:

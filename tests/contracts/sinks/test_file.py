@@ -190,6 +190,17 @@ def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
         load_sinks().check("file", {"path": path}, {})
 
 
+@pytest.mark.parametrize("path", ["events.1", "a.10/events.jsonl", "a/b.jsonl.007"])
+def test_the_name_of_a_full_file_is_no_destinations(path: str) -> None:
+    with pytest.raises(InvalidValue, match=r"config\.path.*NAME\.1"):
+        load_sinks().check("file", {"path": path}, {})
+
+
+@pytest.mark.parametrize("path", ["v1.2-events", "2026.jsonl", "1", "a1/b.x1"])
+def test_a_number_elsewhere_is_a_name_like_others(path: str) -> None:
+    assert load_sinks().check("file", {"path": path}, {}).config["path"] == path
+
+
 async def test_a_directory_that_is_not_there_is_said(
     resources: SinkResources, tmp_path: Path
 ) -> None:
@@ -202,6 +213,13 @@ async def test_a_directory_that_is_not_there_is_said(
 async def test_a_file_where_a_directory_would_have_to_be_is_said(resources: SinkResources) -> None:
     await opened(resources, path="a").deliver(a_delivery())
     for path in ("a/b", "a/b/c"):
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Unavailable, match=f"{path}: .* is a file") as caught:
             await opened(resources, path=path).deliver(a_delivery())
         assert caught.value.code == "target_not_found"
+
+
+async def test_a_directory_where_a_file_would_have_to_be_is_said(resources: SinkResources) -> None:
+    await opened(resources, path="a/b").deliver(a_delivery())
+    with pytest.raises(Unavailable, match="a: it is a directory") as caught:
+        await opened(resources, path="a").deliver(a_delivery())
+    assert caught.value.code == "target_not_found"
