@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from event_router.consumers.addresses import Resolver
 from event_router.consumers.ports import Batch, Result
 from event_router.consumers.sinks.batched import Batched
 from event_router.consumers.sinks.fields import Fields, Needs, Secret, Server, Shown, Text
-from event_router.consumers.sinks.hosts import host_and_port, vetted_address
+from event_router.consumers.sinks.hosts import host_and_port
 from event_router.consumers.sinks.kinds import SinkResources
 from event_router.consumers.sinks.metadata import merged_metadata
+from event_router.consumers.sinks.redis_connection import To, client_at
 from event_router.consumers.sinks.redis_node import Address, Node
 from event_router.consumers.sinks.tls import (
     CA_CERTIFICATE,
@@ -30,13 +30,15 @@ from event_router.consumers.sinks.tls import (
 from event_router.consumers.sinks.trouble import Troubles
 from event_router.schemas.delivery import Delivery
 from event_router.schemas.destination import Destination
-from event_router.schemas.errors import Answer, Unavailable
+from event_router.schemas.errors import Answer, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.exceptions import RedisError
 
 MOST_CONNECTIONS = 4
+ALWAYS_TAKEN = 1 << 20
+"""Bytes of a field that every server takes: its `proto-max-bulk-len` can't be less."""
 
 _CODES = {
     "WRONGPASS": "authentication_failed",
@@ -117,22 +119,42 @@ class RedisStream(Batched):
         return Shown(f"{config.server} / {config.stream}")
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
-        """In one pipeline. A connection that breaks is the trouble of all; it is tried once more,
-        so that entries may come twice."""
-        from redis.exceptions import MovedError, RedisError
-
+        """In one pipeline, but for large ones: a server hangs up on one that is larger than it
+        takes, and with it on all others. A connection that breaks is the trouble of all; it is
+        tried once more, so that entries may come twice."""
         async with self._troubles.attempt(self._resources.timeout):
-            try:
-                results = await self._added(deliveries)
-                if isinstance(results[0], MovedError):
-                    results = await self._added(deliveries)
-            except RedisError as error:
-                raise self._unavailable(error) from error
-        return [self._result(result) for result in results]
+            together = [one for one in deliveries if not _is_large(one)]
+            results = iter(await self._taken(together) if together else ())
+            return [
+                await self._alone(one) if _is_large(one) else next(results) for one in deliveries
+            ]
 
     async def aclose(self) -> None:
         if self._node is not None:
             await self._node.aclose()
+
+    async def _alone(self, delivery: Delivery) -> Result:
+        try:
+            (result,) = await self._taken([delivery])
+        except (TooLarge, Unavailable) as trouble:
+            return trouble
+        return result
+
+    async def _taken(self, deliveries: Sequence[Delivery]) -> list[Result]:
+        from redis.exceptions import RedisError
+
+        try:
+            return list(map(self._result, await self._found(deliveries)))
+        except RedisError as error:
+            raise self._unavailable(error) from error
+
+    async def _found(self, deliveries: Sequence[Delivery]) -> list[Any]:
+        """As `_added`, on the node that has the stream."""
+        from redis.exceptions import MovedError
+
+        results = await self._added(deliveries)
+        moved = isinstance(results[0], MovedError)
+        return await self._added(deliveries) if moved else results
 
     async def _added(self, deliveries: Sequence[Delivery]) -> list[Any]:
         """An answer or an error each. Whatever goes wrong with a node that the cluster named, the
@@ -162,7 +184,16 @@ class RedisStream(Batched):
             await node.leave()
 
     def _opened(self, address: Address) -> Node:
-        client = _client(address, self._config, self._credentials, self._resources, self._tls)
+        credentials = self._credentials
+        client = client_at(
+            address,
+            To(self._resources.resolver, self._tls, self._troubles),
+            self._resources.timeout,
+            max_connections=MOST_CONNECTIONS,
+            db=self._config.database,
+            username=credentials.username,
+            password=credentials.password,
+        )
         return Node(address, client)
 
     @cached_property
@@ -197,6 +228,10 @@ class RedisStream(Batched):
         return self._troubles.unavailable(_code(error), error)
 
 
+def _is_large(delivery: Delivery) -> bool:
+    return len(delivery.data) > ALWAYS_TAKEN
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -218,47 +253,3 @@ def _code(error: "Exception | RedisError") -> str:
     if isinstance(error, exceptions.ResponseError):
         return "request_refused"
     return "connection_reset" if isinstance(error, exceptions.ConnectionError) else "network_error"
-
-
-def _client(
-    address: Address,
-    config: RedisStreamConfig,
-    credentials: RedisStreamCredentials,
-    resources: SinkResources,
-    tls: ssl.SSLContext | None,
-) -> "Redis":
-    """Connects to nothing yet."""
-    from redis.asyncio import BlockingConnectionPool, Connection, Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    pool = BlockingConnectionPool(
-        max_connections=MOST_CONNECTIONS,
-        timeout=None,  # the attempt's own holds
-        connection_class=_to_vetted(Connection, resources.resolver, tls),
-        host=address.host,
-        port=address.port,
-        db=config.database,
-        username=credentials.username,
-        password=credentials.password,
-        retry=Retry(NoBackoff(), 1),
-        # The library's own wait_for may swallow the attempt's deadline: it has one, too.
-        socket_timeout=resources.timeout,
-        socket_connect_timeout=resources.timeout,
-    )
-    return Redis.from_pool(pool)
-
-
-def _to_vetted(connection: Any, resolver: Resolver, tls: ssl.SSLContext | None) -> Any:
-    """The class of connections, but to an address that was vetted, under the host's own name."""
-
-    class Vetted(connection):  # type: ignore[misc]  # it is imported late
-        async def _connect(self) -> None:
-            self._address = await vetted_address(resolver, self.host)
-            await super()._connect()
-
-        def _connection_arguments(self) -> dict[str, Any]:
-            arguments = {**super()._connection_arguments(), "host": self._address}
-            return arguments | {"ssl": tls, "server_hostname": self.host} if tls else arguments
-
-    return Vetted
