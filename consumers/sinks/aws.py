@@ -178,11 +178,14 @@ class AwsService:
                 return cause
             if isinstance(cause, OSError):
                 return self.troubles.of_network(cause)
-        timeouts = exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError
-        code = "timeout" if isinstance(error, timeouts) else "network_error"
-        if isinstance(error, exceptions.ParamValidationError):
-            code = "request_refused"
-        return self.troubles.unavailable(code, error)
+        codes = {
+            exceptions.ConnectTimeoutError: "timeout",
+            exceptions.ReadTimeoutError: "timeout",
+            exceptions.ConnectionClosedError: "connection_reset",
+            exceptions.ParamValidationError: "request_refused",
+        }
+        found = (code for kind, code in codes.items() if isinstance(error, kind))
+        return self.troubles.unavailable(next(found, "network_error"), error)
 
 
 def _word(error: Mapping[str, str]) -> str:

@@ -121,7 +121,7 @@ class Nats:
         async with self._troubles.attempt(seconds):
             try:
                 client = await self._opened()
-                # A little less: a refusal is told aside, and shows when no answer comes.
+                # A little less, so that the library's word for it comes first.
                 stored = await client.jetstream(timeout=0.9 * seconds).publish(
                     self._config.subject, delivery.data, headers=self._headers(delivery.head)
                 )
@@ -220,4 +220,6 @@ def _code(error: Exception) -> str:
         return "target_not_found"
     if isinstance(error, network.TimeoutError):
         return "timeout"
+    if isinstance(error, network.UnexpectedEOF | network.ConnectionClosedError):
+        return "connection_reset"
     return "network_error"

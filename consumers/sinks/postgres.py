@@ -167,6 +167,9 @@ class Postgres(Batched):
 
     async def aclose(self) -> None:
         self._closed = True
+        await self._close_idle()
+
+    async def _close_idle(self) -> None:
         while self._idle:
             await self._idle.pop().close()
 
@@ -191,6 +194,8 @@ class Postgres(Batched):
                 self._idle.append(connection)
                 connection = None
         except Error as error:
+            if connection is not None and connection.broken:
+                await self._close_idle()  # those of before are probably broken, too
             raise self._trouble(error) from error
         finally:
             if connection is not None:

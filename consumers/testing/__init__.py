@@ -14,7 +14,8 @@ docs/sinks.md walks through it.
 
 import pytest
 
-pytest.register_assert_rewrite("event_router.consumers.testing.sink_contract")
+for contract in ("sink_contract", "network_contract"):
+    pytest.register_assert_rewrite(f"event_router.consumers.testing.{contract}")
 
 from event_router.consumers.testing.cases import (  # noqa: E402  after the call above
     Arrived,
@@ -25,6 +26,9 @@ from event_router.consumers.testing.network import (  # noqa: E402
     forwarded_to,
     refusing_port,
     silent_port,
+)
+from event_router.consumers.testing.network_contract import (  # noqa: E402  after the call above
+    NetworkContract,
 )
 from event_router.consumers.testing.sink_contract import (  # noqa: E402
     BatchContract,
@@ -39,6 +43,7 @@ from event_router.consumers.testing.values import (  # noqa: E402
 __all__ = [
     "Arrived",
     "BatchContract",
+    "NetworkContract",
     "SinkCase",
     "SinkContract",
     "Trouble",

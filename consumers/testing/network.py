@@ -4,13 +4,17 @@ import asyncio
 import os
 import socket
 import stat
+import struct
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 HOST = "127.0.0.1"
+
+Break = Literal["closed", "reset"]
 
 
 @contextmanager
@@ -43,11 +47,15 @@ async def silent_port() -> AsyncIterator[int]:
 
 @dataclass
 class Forwarding:
-    """A port of 127.0.0.1 behind which another service stands; `accepted` counts connections."""
+    """A port of 127.0.0.1 behind which another service stands; `accepted` counts connections, and
+    what the service says is passed on as `says` makes it."""
 
     port: int = 0
     accepted: int = 0
+    says: Callable[[bytes], bytes] = bytes
+    clients: set[asyncio.StreamWriter] = field(default_factory=set)
     _passing: asyncio.Event = field(default_factory=asyncio.Event)
+    _break: Break | None = None
 
     def __post_init__(self) -> None:
         self._passing.set()
@@ -61,17 +69,37 @@ class Forwarding:
         finally:
             self._passing.set()
 
-    async def copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until the reader's side closes; then the writer's does."""
+    @asynccontextmanager
+    async def breaking(self, how: Break) -> AsyncIterator[None]:
+        """Within it the service hears what is sent, and instead of its answer the connection is
+        `closed` or `reset`; so is a new one."""
+        self._break = how
+        try:
+            yield
+        finally:
+            self._break = None
+
+    async def cut(self, how: Break) -> None:
+        """Every connection that there is, whether it is used or not."""
+        for client in list(self.clients):
+            _cut(client, how)
+        await asyncio.sleep(0)
+
+    async def copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+    ) -> None:
+        """Until the reader's side closes, or the connection is to break; then the writer's does."""
         try:
             while data := await reader.read(1 << 16):
                 await self._passing.wait()
-                writer.write(data)
+                if answers and self._break:
+                    break
+                writer.write(self.says(data) if answers else data)
                 await writer.drain()
         except ConnectionError:
             pass
         finally:
-            writer.close()
+            _cut(writer, self._break if answers and self._break else "closed")
 
     @property
     def server(self) -> str:
@@ -82,6 +110,15 @@ class Forwarding:
         return self.accepted
 
 
+def _cut(writer: asyncio.StreamWriter, how: Break) -> None:
+    """Of a connection that is `reset` the other side hears by an error (RST)."""
+    if how == "reset" and not writer.is_closing():
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+    writer.close()
+
+
 @asynccontextmanager
 async def forwarded_to(target: tuple[str, int] | str) -> AsyncIterator[Forwarding]:
     """To a host and a port, or to the path of a unix socket."""
@@ -90,6 +127,7 @@ async def forwarded_to(target: tuple[str, int] | str) -> AsyncIterator[Forwardin
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         forwarding.accepted += 1
+        forwarding.clients.add(writer)
         tasks.add(asyncio.current_task())
         try:
             if isinstance(target, str):
@@ -97,11 +135,12 @@ async def forwarded_to(target: tuple[str, int] | str) -> AsyncIterator[Forwardin
             else:
                 there = await asyncio.open_connection(*target)
             async with asyncio.TaskGroup() as group:
-                group.create_task(forwarding.copy(reader, there[1]), name="there")
-                group.create_task(forwarding.copy(there[0], writer), name="back")
+                group.create_task(forwarding.copy(reader, there[1], answers=False), name="there")
+                group.create_task(forwarding.copy(there[0], writer, answers=True), name="back")
         except asyncio.CancelledError:
             writer.transport.abort()  # asyncio's streams would call it an error
         finally:
+            forwarding.clients.discard(writer)
             tasks.discard(asyncio.current_task())
 
     server = await asyncio.start_server(forward, HOST, 0)

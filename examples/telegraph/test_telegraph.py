@@ -8,6 +8,7 @@ import pytest
 
 from event_router.consumers.testing import (
     Arrived,
+    NetworkContract,
     SinkCase,
     SinkContract,
     Trouble,
@@ -57,7 +58,7 @@ class Office:
         self.closed = False
 
 
-class TestTelegraph(SinkContract):
+class TestTelegraph(NetworkContract, SinkContract):
     type = "telegraph"
 
     @pytest.fixture

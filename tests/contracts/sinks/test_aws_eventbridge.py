@@ -14,13 +14,13 @@ from event_router.consumers.sinks.aws_eventbridge import LONGEST, SOURCE
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
+    NetworkContract,
     SinkCase,
     Trouble,
     a_delivery,
 )
 from tests import services
 from tests.contracts.sinks.aws_server import REGION, Aws, PartlyTaken, troubles_at, unwrapped
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.test_aws_sqs import taken
 from tests.receivers import Reader, Request, Writer, read_request, scripted
 
@@ -62,7 +62,7 @@ def arrived_as(entry: Any) -> Arrived:
     )
 
 
-class TestEventBridge(PartlyTaken, SilenceContract, BatchContract):
+class TestEventBridge(PartlyTaken, NetworkContract, BatchContract):
     type = "aws_eventbridge"
     partly = b"""{"FailedEntryCount": 1, "Entries": [
         {"EventId": "1"},

@@ -11,6 +11,7 @@ from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
+    NetworkContract,
     SinkCase,
     Trouble,
     a_delivery,
@@ -19,7 +20,6 @@ from event_router.consumers.testing import (
 )
 from tests import services
 from tests.contracts.sinks.aws_server import REGION, Aws, PartlyTaken, troubles_at, unwrapped
-from tests.contracts.sinks.silence_contract import SilenceContract
 
 SLOWER = b'{"__type": "ProvisionedThroughputExceededException", "message": "slower"}'
 
@@ -41,7 +41,7 @@ def arrived_as(record: Any) -> Arrived:
     )
 
 
-class TestKinesis(PartlyTaken, SilenceContract, BatchContract):
+class TestKinesis(PartlyTaken, NetworkContract, BatchContract):
     type = "aws_kinesis"
     partly = b"""{"FailedRecordCount": 1, "Records": [
         {"SequenceNumber": "1", "ShardId": "s"},

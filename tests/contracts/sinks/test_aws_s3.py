@@ -10,6 +10,7 @@ from event_router.consumers.ports import Sink
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
+    NetworkContract,
     SinkCase,
     SinkContract,
     Trouble,
@@ -20,7 +21,6 @@ from event_router.consumers.testing import (
 from event_router.schemas.errors import TooLarge
 from tests import services
 from tests.contracts.sinks.aws_server import REGION, Aws, troubles_at
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.receivers import receiver
 
 SLOWER = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
@@ -43,7 +43,7 @@ def arrived_as(answer: Any) -> Arrived:
     )
 
 
-class TestS3(SilenceContract, SinkContract):
+class TestS3(NetworkContract, SinkContract):
     type = "aws_s3"
     without: ClassVar = {"too_large": "an object takes 5 GB, more than an event may have"}
 

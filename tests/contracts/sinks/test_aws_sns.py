@@ -7,10 +7,16 @@ from typing import ClassVar
 import pytest
 
 from event_router.consumers.sinks.aws_sns import AwsSns
-from event_router.consumers.testing import Arrived, BatchContract, SinkCase, Trouble, a_delivery
+from event_router.consumers.testing import (
+    Arrived,
+    BatchContract,
+    NetworkContract,
+    SinkCase,
+    Trouble,
+    a_delivery,
+)
 from tests import services
 from tests.contracts.sinks.aws_server import REGION, Aws, PartlyTaken, troubles_at
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.test_aws_sqs import arrived_as, taken
 
 SLOWER = (
@@ -18,7 +24,7 @@ SLOWER = (
 )
 
 
-class TestSns(PartlyTaken, SilenceContract, BatchContract):
+class TestSns(PartlyTaken, NetworkContract, BatchContract):
     type = "aws_sns"
     partly = b"""<PublishBatchResponse><PublishBatchResult>
         <Successful>

@@ -10,11 +10,17 @@ import pytest
 
 from event_router.consumers.ports import BatchSink
 from event_router.consumers.sinks.aws_sqs import AwsSqs, region_of
-from event_router.consumers.testing import Arrived, BatchContract, SinkCase, Trouble, a_delivery
+from event_router.consumers.testing import (
+    Arrived,
+    BatchContract,
+    NetworkContract,
+    SinkCase,
+    Trouble,
+    a_delivery,
+)
 from event_router.schemas.errors import Unavailable
 from tests import services
 from tests.contracts.sinks.aws_server import Aws, PartlyTaken, client_of, troubles_at
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.receivers import receiver
 
 SLOWER = b'{"__type": "RequestThrottled", "message": "slower"}'
@@ -72,7 +78,7 @@ class SqsContract(BatchContract):
             yield case
 
 
-class TestSqs(PartlyTaken, SilenceContract, SqsContract):
+class TestSqs(PartlyTaken, NetworkContract, SqsContract):
     partly = b"""{
         "Successful": [{"Id": "2", "MessageId": "c"}, {"Id": "0", "MessageId": "a"}],
         "Failed": [{"Id": "1", "Code": "RequestThrottled", "SenderFault": true}]}"""

@@ -13,6 +13,7 @@ from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
+    NetworkContract,
     SinkCase,
     Trouble,
     a_delivery,
@@ -24,7 +25,6 @@ from event_router.consumers.testing import (
 from event_router.consumers.testing.network import CONNECTS
 from event_router.schemas.errors import Answer, InvalidValue, TooLarge, Unavailable
 from tests import services
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.servicebus import LARGEST
 
 
@@ -79,7 +79,7 @@ async def case_on(
         yield SinkCase(config, arrived, troubles, given)
 
 
-class TestServiceBus(SilenceContract, BatchContract):
+class TestServiceBus(NetworkContract, BatchContract):
     type = "azure_servicebus"
 
     async def test_more_than_fits_in_one_batch_goes_in_several(

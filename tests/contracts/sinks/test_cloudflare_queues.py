@@ -25,8 +25,8 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
+from event_router.consumers.testing.network_contract import Faults, NetworkContract
 from event_router.schemas.errors import Unavailable
-from tests.contracts.sinks.silence_contract import Silence, SilenceContract
 from tests.receivers import Reader, Request, Writer, read_request, receiver, scripted
 
 ACCOUNT, REFUSING, SILENT, ECHOING = "a" * 32, "b" * 32, "c" * 32, "d" * 32
@@ -88,7 +88,7 @@ class LocalCloudflare(CloudflareQueues):
         return f"http://127.0.0.1:{LocalCloudflare.ports[account]}/accounts/{account}"
 
 
-class TestCloudflareQueues(SilenceContract, BatchContract):
+class TestCloudflareQueues(NetworkContract, BatchContract):
     type = "cloudflare_queues"
     refused_payloads: ClassVar = {"large": "message_too_large"}
 
@@ -96,10 +96,10 @@ class TestCloudflareQueues(SilenceContract, BatchContract):
         return SinkTypes({"cloudflare_queues": LocalCloudflare})
 
     @asynccontextmanager
-    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Silence]]:
+    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Faults]]:
         async with forwarded_to(("127.0.0.1", LocalCloudflare.ports[ACCOUNT])) as proxy:
             LocalCloudflare.ports[ACCOUNT] = proxy.port
-            yield case, proxy.silence
+            yield case, proxy
 
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:

@@ -14,6 +14,7 @@ from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
+    NetworkContract,
     SinkCase,
     Trouble,
     a_delivery,
@@ -25,7 +26,6 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import Unavailable
 from tests import services
-from tests.contracts.sinks.silence_contract import SilenceContract
 
 
 def arrived_as(message: dict[str, Any]) -> Arrived:
@@ -57,7 +57,7 @@ async def topic(pubsub: services.Pubsub) -> AsyncIterator[PubsubCase]:
         yield made
 
 
-class TestGcpPubsub(SilenceContract, BatchContract):
+class TestGcpPubsub(NetworkContract, BatchContract):
     type = "gcp_pubsub"
 
     @pytest.fixture

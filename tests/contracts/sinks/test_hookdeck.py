@@ -24,7 +24,7 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
-from tests.contracts.sinks.silence_contract import Silence, SilenceContract
+from event_router.consumers.testing.network_contract import Faults, NetworkContract
 from tests.receivers import Reader, Request, Writer, read_request, scripted
 
 KEY = "signing-key"
@@ -90,7 +90,7 @@ def token_of(source: str, key: str = KEY) -> str:
     return base64.b64encode(f"{source}:{key}".encode()).decode()
 
 
-class TestHookdeck(SilenceContract, SinkContract):
+class TestHookdeck(NetworkContract, SinkContract):
     type = "hookdeck"
     without: ClassVar = {}
 
@@ -98,10 +98,10 @@ class TestHookdeck(SilenceContract, SinkContract):
         return SinkTypes({"hookdeck": LocalHookdeck})
 
     @asynccontextmanager
-    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Silence]]:
+    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Faults]]:
         async with forwarded_to(("127.0.0.1", LocalHookdeck.ports["src_1"])) as proxy:
             LocalHookdeck.ports["src_1"] = proxy.port
-            yield case, proxy.silence
+            yield case, proxy
 
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:

@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from event_router.consumers.kafka.writer import METADATA_PATIENCE
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
     SinkCase,
     Trouble,
     a_delivery,
+    forwarded_to,
     refusing_port,
     silent_port,
 )
+from event_router.consumers.testing.network_contract import Faults, NetworkContract
 from tests import services
-from tests.contracts.sinks.silence_contract import Silence, SilenceContract
 from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
 from tests.server_certificates import NAME, a_client_of
 
@@ -47,27 +47,26 @@ def arrived_as(record: Any) -> Arrived:
     )
 
 
-class TestKafka(SilenceContract, BatchContract):
+def _named(host: str, port: int) -> bytes:
+    """As an answer of Kafka's has it."""
+    return host.encode() + port.to_bytes(4, "big")
+
+
+class TestKafka(NetworkContract, BatchContract):
     type = "kafka"
     without: ClassVar = {"throttling": "a broker with a quota answers late instead of refusing"}
 
-    @pytest.fixture(autouse=True)
-    def broker_of_ours(self, faulty_kafka: services.Kafka) -> None:
-        self.broker = faulty_kafka
+    broken: ClassVar = frozenset({"timeout"})  # a broker that goes is waited for
+    patience: ClassVar = 7.0
 
     @asynccontextmanager
-    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Silence]]:
-        """The cluster names its brokers: a proxy would be passed by."""
-
-        @asynccontextmanager
-        async def silence() -> AsyncIterator[None]:
-            self.broker.pause()
-            try:
-                yield
-            finally:
-                self.broker.resume()
-
-        yield case, silence
+    async def through(self, case: SinkCase) -> AsyncIterator[tuple[SinkCase, Faults]]:
+        """The broker says where it is: it is made to name the proxy, which would be passed by."""
+        host, _, port = case.config["brokers"].partition(":")
+        async with forwarded_to((host, int(port))) as proxy:
+            here, there = _named(host, int(port)), _named(host, proxy.port)
+            proxy.says = lambda answer: answer.replace(here, there)
+            yield replace(case, config={**case.config, "brokers": proxy.server}), proxy
 
     @pytest.fixture
     async def case(self, faulty_kafka: services.Kafka) -> AsyncIterator[SinkCase]:
@@ -87,11 +86,9 @@ class TestKafka(SilenceContract, BatchContract):
                 arrived,
                 {
                     "wrong_credentials": Trouble(
-                        credentials={**credentials, "password": "a-wrong-guess"}, seconds=3.0
+                        credentials={**credentials, "password": "a-wrong-guess"}
                     ),
-                    "missing_target": Trouble(
-                        {**config, "topic": "nobody-made-this"}, seconds=METADATA_PATIENCE + 2
-                    ),
+                    "missing_target": Trouble({**config, "topic": "nobody-made-this"}),
                     "refused_connection": Trouble(
                         {**config, "brokers": f"127.0.0.1:{refusing}"}, seconds=0.5
                     ),

@@ -1,6 +1,7 @@
 """Subjects of JetStream, on nats-server."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,22 +10,22 @@ import nats
 import pytest
 from nats.js.api import DiscardPolicy, StreamConfig
 
+from event_router.consumers.ports import Sink
 from event_router.consumers.sinks.kinds import load_sinks
 from event_router.consumers.testing import (
     Arrived,
+    NetworkContract,
     SinkCase,
     SinkContract,
     Trouble,
     a_delivery,
-    a_destination,
-    local_resources,
     refusing_port,
     silent_port,
 )
+from event_router.consumers.testing.network_contract import LATEST
 from event_router.consumers.tls import tls_context
 from event_router.schemas.errors import InvalidValue, Unavailable
 from tests import services
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
 from tests.nats_accounts import Accounts, Keys
 from tests.server_certificates import NAME, Certified, a_client_of, certified, text_of
@@ -37,7 +38,7 @@ def arrived_as(message: Any) -> Arrived:
     )
 
 
-class TestNats(SilenceContract, SinkContract):
+class TestNats(NetworkContract, SinkContract):
     type = "nats"
 
     @pytest.fixture
@@ -85,13 +86,14 @@ class TestNats(SilenceContract, SinkContract):
                 credentials,
             )
 
-    async def test_a_subject_that_is_not_the_users_is_said(self, case: SinkCase) -> None:
-        config = {**case.config, "subject": "forbidden"}
-        async with local_resources(timeout=1.0) as resources:
-            sink = load_sinks().open(a_destination("nats", config, case.credentials), resources)
-            with pytest.raises(Unavailable, match="permission_denied"):
-                await sink.deliver(a_delivery())
-            await sink.aclose()
+    async def test_a_subject_that_is_not_the_users_is_said_at_once(
+        self, case: SinkCase, open_sink: Callable[..., Sink]
+    ) -> None:
+        sink = open_sink({**case.config, "subject": "forbidden"}, timeout=3 * LATEST)
+        async with asyncio.timeout(LATEST):
+            for _ in range(2):
+                with pytest.raises(Unavailable, match="permission_denied"):
+                    await sink.deliver(a_delivery())
 
 
 TLS = """

@@ -18,6 +18,7 @@ from event_router.consumers.sinks.postgres import __doc__ as described
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
+    NetworkContract,
     SinkCase,
     Trouble,
     a_delivery,
@@ -29,7 +30,6 @@ from event_router.consumers.testing import (
 )
 from event_router.schemas.errors import InvalidValue, Rejected
 from tests import services
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.tls_contract import Secured, TlsContract, outcome
 from tests.server_certificates import NAME, Certified, a_client_of, certified
 
@@ -80,7 +80,7 @@ def config_of(url: str, **more: Any) -> dict[str, Any]:
     return {"server": server, "database": parts.path[1:], "table": "events", "tls": False, **more}
 
 
-class TestPostgres(SilenceContract, BatchContract):
+class TestPostgres(NetworkContract, BatchContract):
     type = "postgres"
 
     @pytest.fixture

@@ -24,9 +24,9 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
+from event_router.consumers.testing.network_contract import NetworkContract, delivered
 from event_router.schemas.errors import Answer, InvalidValue, Rejected, TooLarge, Unavailable
 from tests import services
-from tests.contracts.sinks.silence_contract import SilenceContract, delivered
 from tests.contracts.sinks.tls_contract import Secured, TlsContract, outcome
 from tests.server_certificates import NAME, a_client_of
 
@@ -51,7 +51,7 @@ async def exchange_with_queue(channel: AbstractChannel, most: int | None = None)
     return name, queue.name
 
 
-class TestRabbitMq(SilenceContract, SinkContract):
+class TestRabbitMq(NetworkContract, SinkContract):
     type = "rabbitmq"
 
     @pytest.fixture

@@ -18,6 +18,7 @@ from event_router.consumers.sinks.redis_stream import ALWAYS_TAKEN
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
+    NetworkContract,
     SinkCase,
     Trouble,
     a_delivery,
@@ -30,7 +31,6 @@ from event_router.consumers.testing import (
 from event_router.router.child import free_port
 from event_router.schemas.errors import Answer, TooLarge, Unavailable
 from tests import services
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.contracts.sinks.tls_contract import Secured, TlsContract
 from tests.server_certificates import NAME, Certified, certified
 
@@ -93,7 +93,7 @@ class RedisContract(BatchContract):
     type = "redis_stream"
 
 
-class TestRedis(SilenceContract, RedisContract):
+class TestRedis(NetworkContract, RedisContract):
     @pytest.fixture
     async def case(self, redis_url: str) -> AsyncIterator[SinkCase]:
         async with stream_on(redis_url, urlsplit(redis_url).netloc) as case:

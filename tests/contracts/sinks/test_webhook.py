@@ -10,13 +10,13 @@ import pytest
 from event_router.consumers.signing import new_secret
 from event_router.consumers.testing import (
     Arrived,
+    NetworkContract,
     SinkCase,
     SinkContract,
     Trouble,
     refusing_port,
     silent_port,
 )
-from tests.contracts.sinks.silence_contract import SilenceContract
 from tests.https import asking, issued, server_context, tls_server, trusted
 from tests.nginx import mutual_nginx
 from tests.receivers import Scripted, receiver
@@ -68,7 +68,7 @@ class WebhookContract(SinkContract):
     tells_time = False  # but that of the attempt, which is signed
 
 
-class TestWebhook(SilenceContract, WebhookContract):
+class TestWebhook(NetworkContract, WebhookContract):
     @pytest.fixture
     async def case(self) -> AsyncIterator[SinkCase]:
         async with AsyncExitStack() as stack:
@@ -125,7 +125,7 @@ class TestWebhookOverMutualTls(WebhookContract):
             yield SinkCase(config, arrived, troubles, credentials)
 
 
-class TestWebhookToNginx(SilenceContract, WebhookContract):
+class TestWebhookToNginx(NetworkContract, WebhookContract):
     """With `ssl_verify_client on`, in front of a receiver of ours."""
 
     @pytest.fixture
