@@ -117,6 +117,8 @@ class KafkaProducer:
                 try:
                     return await (await self._current()).partitions(topic)
                 except Unavailable as trouble:
+                    if trouble.code in self._config.at_once:
+                        raise
                     call.trouble = trouble
                     self._troubles.add(topic, str(trouble))
                     await asyncio.sleep(pause)
@@ -179,6 +181,9 @@ class KafkaProducer:
             except TooLarge as refusal:
                 lane.refused(entries, refusal)
             except Unavailable as trouble:
+                if trouble.code in self._config.at_once:
+                    _fail(entries, trouble)
+                    continue
                 lane.put_back(entries)
                 if trouble.code == "kafka_no_leader" and self._emptied(lane):
                     continue
@@ -373,6 +378,11 @@ class _Lane:
     def fail(self, error: BaseException) -> None:
         while self.waiting:
             self.waiting.popleft().call.fail(error)
+
+
+def _fail(entries: Sequence[_Entry], trouble: Unavailable) -> None:
+    for entry in entries:
+        entry.call.fail(trouble)
 
 
 class _Troubles:

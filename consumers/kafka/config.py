@@ -34,7 +34,8 @@ class KafkaConfig:
 
     `max_message_bytes` is what topics take that don't say otherwise: Kafka's own default. A writer
     asks `vet` about each broker that the cluster names; those of `bootstrap` the caller has asked
-    about. `tls` stands in for the three files.
+    about. `tls` stands in for the three files. A producer waits troubles out, but for those whose
+    codes are in `at_once`: it raises these as soon as it knows.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -52,6 +53,7 @@ class KafkaConfig:
     request_timeout: float = 30.0
     max_message_bytes: int = 1_048_588
     vet: Vet | None = field(default=None, repr=False, compare=False)
+    at_once: frozenset[str] = frozenset()
 
     def connection(self) -> dict[str, Any]:
         """What every client of aiokafka takes."""

@@ -5,20 +5,25 @@ would wait for that one for ever when they come back and it goes. So when none a
 in the configuration is asked, as at the start. And if its task ends, nothing of the client works
 any more, and nobody is told: so it is begun again.
 
+What brokers say of a topic that isn't there, it only logs: `Absent` keeps it.
+
 `_md_synchronizer`, `_md_update_fut`, `_metadata_update` and `_conns` are pinned by
 tests/faust/test_contract.py.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from aiokafka import errors as kafka_errors
 from aiokafka.client import ConnectionGroup
 
 log = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds
+_NO_SUCH = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.InvalidTopicError)
 _BOOTSTRAP = ("bootstrap", ConnectionGroup.DEFAULT)
 
 
@@ -63,3 +68,38 @@ def _begin_again(client: Any) -> None:
             await asyncio.sleep(PAUSE)
 
     client._md_synchronizer = learn_on  # noqa: SLF001  it is pinned
+
+
+class _Series(NamedTuple):
+    """Times of answers, from the first of a kind on to the last."""
+
+    first: float
+    last: float
+
+
+class Absent:
+    """The topics that brokers say aren't there, as long as they say nothing else of them.
+
+    One such answer isn't worth much: a topic that is made just now has it for a moment.
+    """
+
+    def __init__(self, cluster: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._update = cluster.update_metadata
+        self._said: dict[str, _Series] = {}
+        cluster.update_metadata = self._heard
+
+    def seconds(self, topic: str) -> float | None:
+        """For how long each answer has said so; None when the last one didn't."""
+        said = self._said.get(topic)
+        return said.last - said.first if said else None
+
+    def _heard(self, metadata: Any) -> None:
+        now = self._clock()
+        for code, topic, *_ in metadata.topics:
+            if issubclass(kafka_errors.for_code(code), _NO_SUCH):
+                first = self._said[topic].first if topic in self._said else now
+                self._said[topic] = _Series(first, now)
+            else:
+                self._said.pop(topic, None)
+        self._update(metadata)

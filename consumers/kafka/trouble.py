@@ -36,7 +36,7 @@ _ADVICE: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
         (kafka_errors.TopicAuthorizationFailedError, kafka_errors.ClusterAuthorizationFailedError),
         "kafka_unauthorized",
-        "{user} may not use {topic}: grant it Read, Write and Describe",
+        "{user} may not use {topic}: grant it {rights}",
     ),
     (
         (kafka_errors.GroupAuthorizationFailedError,),
@@ -46,7 +46,7 @@ _ADVICE: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
         (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.InvalidTopicError),
         "kafka_unknown_topic",
-        "{topic} doesn't exist: make it, ours with `router init`",
+        "{topic} doesn't exist: make it{init}",
     ),
     (
         (
@@ -73,6 +73,10 @@ _ADVICE: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         "no broker answers at {bootstrap}: check that it runs and the address ({error})",
     ),
 )
+_OURS = {"rights": "Read, Write and Describe", "init": ", ours with `router init`"}
+_OTHERS = {"rights": "Write and Describe", "init": ""}
+"""Of a destination's cluster, which its own people read of."""
+
 _TOO_LARGE = (
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
@@ -90,6 +94,7 @@ def translated(error: kafka_errors.KafkaError, config: KafkaConfig, topic: str) 
                 topic=f"topic {topic!r}" if topic else "the topic",
                 bootstrap=config.bootstrap,
                 error=error,
+                **(_OTHERS if config.vet else _OURS),
             )
             return Unavailable(code, detail)
     return Unavailable("kafka_error", str(error))

@@ -15,13 +15,15 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from event_router.consumers.kafka.config import KafkaConfig
 from event_router.consumers.kafka.connecting import connect, log_in
 from event_router.consumers.kafka.guard import guard, vet_cluster
-from event_router.consumers.kafka.metadata import keep_learning
+from event_router.consumers.kafka.metadata import Absent, keep_learning
 from event_router.consumers.kafka.trouble import ours
 from event_router.schemas.errors import Unavailable
 from event_router.schemas.record import Message, Place
 
 BATCH_BYTES = 512 * 1024
-METADATA_PATIENCE = 3.0  # seconds until a topic that isn't found counts as unknown
+METADATA_PATIENCE = 3.0  # seconds for brokers to say where a topic is
+ABSENCE = 1.0  # seconds of the same answer until a topic counts as unknown
+ASKING_PAUSE = 0.1  # seconds between questions where a topic is
 LEADER_PAUSE = 0.5  # seconds between questions whether there is a leader by now
 _NOBODY = -1
 
@@ -51,6 +53,7 @@ class Writer:
     def __init__(self, config: KafkaConfig, producer: AIOKafkaProducer) -> None:
         self._config = config
         self._producer = producer
+        self._absent = Absent(producer.client.cluster)
         self._asked_for_leaders = -math.inf
 
     @classmethod
@@ -81,16 +84,34 @@ class Writer:
         return cls(config, producer)
 
     async def partitions(self, topic: str) -> int:
-        """How many the topic has. Raises Unavailable when there is no such topic."""
+        """How many the topic has. Raises Unavailable, `kafka_unknown_topic` when brokers say that
+        there is no such topic."""
         known: set[int] | None = self._producer.client.cluster.partitions_for_topic(topic)
         if known is not None:
             return len(known)
         with ours(self._config, topic):
             try:
                 async with asyncio.timeout(METADATA_PATIENCE):
-                    return len(await self._producer.partitions_for(topic))
+                    return len(await self._found(topic))
             except TimeoutError:
-                raise kafka_errors.UnknownTopicOrPartitionError from None
+                raise Unavailable(
+                    "kafka_no_leader", f"no broker says where topic {topic!r} is"
+                ) from None
+
+    async def _found(self, topic: str) -> set[int]:
+        """Its partitions, once brokers tell them."""
+        client = self._producer.client
+        client.add_topic(topic)
+        while True:
+            answered = await client.force_metadata_update()
+            known: set[int] | None = client.cluster.partitions_for_topic(topic)
+            if known is not None:
+                return known
+            if topic in client.cluster.unauthorized_topics:
+                raise kafka_errors.TopicAuthorizationFailedError(topic)
+            if answered and (self._absent.seconds(topic) or 0.0) >= ABSENCE:
+                raise kafka_errors.UnknownTopicOrPartitionError
+            await asyncio.sleep(ASKING_PAUSE)
 
     def led(self, topic: str) -> list[int]:
         """The partitions that have a leader, as far as is known."""

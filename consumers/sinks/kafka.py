@@ -54,7 +54,14 @@ _CODES = {
     "kafka_unreachable": "network_error",
     "kafka_timeout": "timeout",
     "kafka_error": "request_refused",
+    "kafka_no_leader": "service_unavailable",
+    "kafka_unknown_partition": "service_unavailable",
+    "kafka_closed": "service_unavailable",
 }
+_AT_ONCE = frozenset({"kafka_authentication", "kafka_unauthorized", "kafka_unknown_topic"})
+"""Troubles that a broker itself has told, and that only people mend: nothing is gained by waiting,
+and the place of a delivery that can succeed is lost."""
+
 _SAID = {"CERTIFICATE_VERIFY_FAILED": "tls_error", "ConnectionRefusedError": "connection_refused"}
 LONGEST_KEY = 1024
 
@@ -119,8 +126,8 @@ class KafkaSink(Batched):
         return Shown(f"{config.brokers} / {config.topic}")
 
     async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Result]:
-        """A cluster in trouble is waited for until the deadline; then its trouble is that of all,
-        since nobody knows which records were written."""
+        """A cluster in trouble is waited for until the deadline, unless a broker says what only
+        people mend; its trouble is that of all, since nobody knows which records were written."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._resources.timeout
         async with self._troubles.attempt(self._resources.timeout):
@@ -180,4 +187,5 @@ def _cluster(config: KafkaSinkConfig, credentials: KafkaSinkCredentials, vet: Ve
         tls=tls_of(config, credentials),
         idempotent=False,
         vet=vet,
+        at_once=_AT_ONCE,
     )

@@ -3,9 +3,12 @@
 import asyncio
 
 import pytest
+from aiokafka import errors
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.protocol.metadata import MetadataResponse_v1
 
 from event_router.consumers.kafka import metadata
-from event_router.consumers.kafka.metadata import keep_learning
+from event_router.consumers.kafka.metadata import Absent, keep_learning
 from tests.waiting import until
 
 
@@ -61,3 +64,27 @@ async def test_it_is_begun_again_after_a_mistake_which_is_logged(
     learning.cancel()
     with pytest.raises(asyncio.CancelledError):
         await learning
+
+
+UNKNOWN = errors.UnknownTopicOrPartitionError.errno
+NO_LEADER = errors.LeaderNotAvailableError.errno
+
+
+def test_a_topic_is_absent_for_as_long_as_every_answer_says_so() -> None:
+    cluster, now = ClusterMetadata(), [0.0]
+    absent = Absent(cluster, lambda: now[0])
+
+    def seconds_after(at: float, code: int, topic: str = "t") -> float | None:
+        now[0] = at
+        answer = MetadataResponse_v1([(1, "host", 9092, None)], 1, [(code, topic, False, [])])
+        cluster.update_metadata(answer)
+        return absent.seconds("t")
+
+    assert absent.seconds("t") is None
+    assert seconds_after(1.0, UNKNOWN) == 0.0
+    assert seconds_after(2.5, UNKNOWN) == 1.5
+    assert seconds_after(2.6, UNKNOWN, "another") == 1.5
+    assert seconds_after(3.0, NO_LEADER) is None
+    assert seconds_after(4.0, UNKNOWN) == 0.0
+    assert seconds_after(5.0, errors.NoError.errno) is None
+    assert cluster.partitions_for_topic("t") == set()

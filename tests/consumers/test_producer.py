@@ -82,6 +82,46 @@ async def producer(broker: Broker, health: Health) -> AsyncIterator[KafkaProduce
     await producer.aclose()
 
 
+@pytest.fixture
+async def impatient(broker: Broker, health: Health) -> AsyncIterator[KafkaProducer]:
+    config = KafkaConfig(at_once=frozenset({"kafka_unknown_topic", "kafka_authentication"}))
+    producer = KafkaProducer(config, health, open_writer=broker.open)
+    yield producer
+    await producer.aclose()
+
+
+@pytest.mark.parametrize("partition", [0, None])
+async def test_what_is_to_be_told_at_once_is_and_the_next_call_works(
+    impatient: KafkaProducer, broker: Broker, health: Health, partition: int | None
+) -> None:
+    trouble = Unavailable("kafka_unknown_topic", "make it")
+    broker.failures = {number: [trouble] for number in range(4)}
+    with pytest.raises(Unavailable, match="make it"):
+        await impatient.send([message(partition=partition)], deadline=60)
+    broker.failures = {}
+    assert await impatient.send([message(b"next")], deadline=60) == [Place("t", 0, 0, 0)]
+    assert broker.written == [(0, [b"next"])]
+    assert not health.troubles
+
+
+async def test_a_log_in_that_fails_is_told_at_once_and_tried_by_the_next_call(
+    broker: Broker, health: Health
+) -> None:
+    config = KafkaConfig(at_once=frozenset({"kafka_authentication"}))
+    refusals = [Unavailable("kafka_authentication", "who?")]
+
+    async def opened(config: KafkaConfig) -> Broker:
+        if refusals:
+            raise refusals.pop()
+        return await broker.open(config)
+
+    producer = KafkaProducer(config, health, open_writer=opened)
+    with pytest.raises(Unavailable, match="who"):
+        await producer.send([message(partition=None)], deadline=60)
+    assert len(await producer.send([message(partition=None)], deadline=60)) == 1
+    await producer.aclose()
+
+
 async def test_an_empty_list_needs_no_broker(producer: KafkaProducer, broker: Broker) -> None:
     assert await producer.send([]) == []
     assert broker.opened == 0

@@ -1,6 +1,7 @@
 """Kafka topics, on Apache Kafka."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from event_router.consumers.ports import Sink
 from event_router.consumers.testing import (
     Arrived,
     BatchContract,
@@ -18,7 +20,9 @@ from event_router.consumers.testing import (
     refusing_port,
     silent_port,
 )
-from event_router.consumers.testing.network_contract import Faults, NetworkContract
+from event_router.consumers.testing.cases import CODES
+from event_router.consumers.testing.network_contract import LATEST, Faults, NetworkContract
+from event_router.schemas.errors import Unavailable
 from tests import services
 from tests.contracts.sinks.tls_contract import CLOSED, Secured, TlsContract, outcome
 from tests.server_certificates import NAME, a_client_of
@@ -97,6 +101,29 @@ class TestKafka(NetworkContract, BatchContract):
                 },
                 credentials,
             )
+
+    @pytest.mark.parametrize("name", ["wrong_credentials", "missing_target"])
+    async def test_what_only_people_mend_is_said_at_once_and_in_words_for_them(
+        self, case: SinkCase, open_sink: Callable[..., Sink], name: str
+    ) -> None:
+        how, began = case.troubles[name], time.monotonic()
+        sink = open_sink(how.config, how.credentials, 3 * LATEST)
+        for _ in range(2):
+            with pytest.raises(Unavailable) as caught:
+                await sink.deliver(a_delivery())
+            assert caught.value.code in CODES[name]
+            assert "router init" not in str(caught.value)
+        assert time.monotonic() - began < LATEST
+
+    async def test_a_topic_that_is_made_after_all_is_found(
+        self, case: SinkCase, open_sink: Callable[..., Sink], faulty_kafka: services.Kafka
+    ) -> None:
+        topic = services.unique()
+        sink = open_sink({**case.config, "topic": topic})
+        with pytest.raises(Unavailable, match="target_not_found"):
+            await sink.deliver(a_delivery())
+        await faulty_kafka.make_topics({topic: 1})
+        assert (await sink.deliver(a_delivery())).code == "OK"
 
 
 class TestKafkaTls(TlsContract):
